@@ -1,0 +1,53 @@
+# Everything a newcomer needs: `make run` and `make test` install what is missing first.
+# Override: PYTHON=python3.13 make setup · PORT=3001 make run · ARGS="-k settlement" make test
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format demo bench deploy lock clean
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Create .venv and install the locked packages
+
+$(INSTALLED): requirements-dev.txt requirements-redis.txt infra/install.sh
+	@sh infra/install.sh $(VENV)
+	@touch $@
+
+run: setup ## Start everything on this machine; Ctrl-C stops it
+	@$(BIN)/python -m infra.local
+
+test: setup ## Run every test with coverage (ARGS="-k name" runs some of them)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term --cov-fail-under=90)
+
+lint: setup ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup ## Rewrite the code in the project's style
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+demo: setup ## Submit five orders and watch them (the stack must be running)
+	@$(BIN)/python -m infra.local.demo
+
+bench: setup ## Measure throughput and latency on a stack of its own
+	@$(BIN)/python -m bench
+
+deploy: setup ## Deploy to AWS, or elsewhere: make deploy STAGE=localstack
+	@$(BIN)/python -m infra.deploy --stage $(or $(STAGE),dev)
+
+lock: setup ## Pin the newest allowed version of every package
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-dev.in -o requirements-dev.txt
+LOCK_FORMAT := --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+
+clean: ## Remove .venv, the local data and every cache
+	@if [ -e .local/lock ] && command -v flock >/dev/null && ! flock --nonblock .local/lock true; then \
+		echo "The stack is running on the data in .local: stop it first (Ctrl-C where make run runs)."; exit 1; fi
+	@rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,221 @@
+"""Every entry point of the engine, on one page. Each reads its event, calls one function, and answers.
+
+The handlers stand here and not in Chalice blueprints, because Lambda imports only the module that a handler is
+declared in, and a blueprint's module does not register it with the app.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, Rate, Request, Response, SQSEvent, WebsocketEvent
+
+from chalicelib.engine import engine
+from chalicelib.execution.messages import BatchAnswer, order_id_of, read_records, work_off, work_off_together
+from chalicelib.observability import flush_metrics, logger
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.web.problems import Problem, RequestError, unavailable
+from chalicelib.wire import encode_json
+
+app = Chalice(app_name="order-execution-engine")
+app.experimental_feature_flags.update(["WEBSOCKETS"])
+app.register_middleware(ConvertToMiddleware(logger.inject_lambda_context))
+
+EXECUTING_AT_ONCE = 10
+"""The template makes this a parameter, ``QueueMaxConcurrent``, and sets it as reserved concurrency as well."""
+
+
+@app.middleware("all")
+def write_metrics(event: Any, get_response: Callable[[Any], Any]) -> Any:
+    """Write what the invocation counted."""
+    try:
+        return get_response(event)
+    finally:
+        flush_metrics()
+
+
+@app.middleware("http")
+def translate_errors(event: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Give Chalice's own errors (unknown method, media type, a bug) the form of all others."""
+    response = get_response(event)
+    if response.status_code >= HTTPStatus.BAD_REQUEST and isinstance(response.body, dict):
+        status = HTTPStatus(response.status_code)
+        detail = response.body.get("Message", status.description)
+        return problem(Problem(title=status.phrase, status=status, detail=detail), response.headers)
+    return response
+
+
+def problem(body: Problem, headers: dict[str, Any]) -> Response:
+    """Answer with an error."""
+    content_type = {"Content-Type": "application/problem+json"}
+    return Response(encode_json(body).decode(), {**headers, **content_type}, body.status)
+
+
+def answered(view: Callable[..., Any]) -> Callable[..., Response]:
+    """Turn what a view returns, or the error it raises, into a response."""
+
+    @wraps(view)
+    def answer(**path: str) -> Response:
+        try:
+            value = view(**path)
+        except RequestError as refused:
+            return problem(refused.problem, refused.headers)
+        except ResourceUnavailable as down:
+            logger.error(str(down))
+            outage = unavailable()
+            return problem(outage.problem, outage.headers)
+        status, value = value if isinstance(value, tuple) else (HTTPStatus.OK, value)
+        body = value if isinstance(value, bytes) else encode_json(value)
+        return Response(body.decode(), {"Content-Type": "application/json"}, status)
+
+    return answer
+
+
+def current_request() -> Request:
+    """Return the request that is being served."""
+    assert app.current_request is not None
+    return app.current_request
+
+
+def query() -> dict[str, str]:
+    """Return the current request's query string."""
+    return dict(current_request().query_params or {})
+
+
+def place_order() -> Any:
+    """Accept the order in the current request's body."""
+    request = current_request()
+    return engine().rest.place_order(request.raw_body, request.headers.get("idempotency-key"))
+
+
+# --- REST -----------------------------------------------------------------------------------------------------
+
+
+@app.route("/api/orders/execute", methods=["POST"])
+@answered
+def execute() -> Any:
+    """Accept an order."""
+    return place_order()
+
+
+@app.route("/api/orders", methods=["POST"])
+@answered
+def create_order() -> Any:
+    """Accept an order: the other documented path."""
+    return place_order()
+
+
+@app.route("/api/orders", methods=["GET"])
+@answered
+def list_orders() -> Any:
+    """List orders, newest first."""
+    return engine().rest.orders(query())
+
+
+@app.route("/api/orders/{order_id}", methods=["GET"])
+@answered
+def get_order(order_id: str) -> Any:
+    """Return an order."""
+    return engine().rest.order(order_id)
+
+
+@app.route("/orders/{order_id}", methods=["GET"])
+@answered
+def get_order_short(order_id: str) -> Any:
+    """Return an order: the other documented path."""
+    return engine().rest.order(order_id)
+
+
+@app.route("/api/orders/{order_id}/events", methods=["GET"])
+@answered
+def get_order_events(order_id: str) -> Any:
+    """Return an order's history."""
+    return engine().rest.events(order_id)
+
+
+@app.route("/api/quotes", methods=["GET"])
+@answered
+def get_quotes() -> Any:
+    """Return what the router would choose now."""
+    return engine().rest.quotes(query())
+
+
+@app.route("/health", methods=["GET"])
+@answered
+def health() -> Any:
+    """Say which parts answer."""
+    return engine().rest.health()
+
+
+# --- WebSocket ------------------------------------------------------------------------------------------------
+
+
+@app.on_ws_connect(name="ws_connect")
+def ws_connect(event: WebsocketEvent) -> dict[str, int]:
+    """Open a connection, or refuse it while it could not be served."""
+    values = event.to_dict().get("queryStringParameters") or {}
+    try:
+        engine().sockets.connect(event.connection_id, values)
+    except ResourceUnavailable as down:
+        logger.error(str(down))
+        return {"statusCode": HTTPStatus.SERVICE_UNAVAILABLE}
+    return {"statusCode": HTTPStatus.OK}
+
+
+@app.on_ws_message(name="ws_message")
+def ws_message(event: WebsocketEvent) -> None:
+    """Do what a client asks for on its connection."""
+    engine().sockets.receive(event.connection_id, event.body)
+
+
+@app.on_ws_disconnect(name="ws_disconnect")
+def ws_disconnect(event: WebsocketEvent) -> None:
+    """Forget a connection."""
+    engine().sockets.disconnect(event.connection_id)
+
+
+# --- Queues ---------------------------------------------------------------------------------------------------
+# The ARNs are placeholders: infra/app.json puts the queues of the stack in their place.
+
+
+@app.on_sqs_message(
+    queue_arn="arn:aws:sqs:us-east-1:000000000000:orders",
+    batch_size=1,
+    maximum_concurrency=EXECUTING_AT_ONCE,
+    name="execute_order",
+)
+def execute_order(event: SQSEvent) -> BatchAnswer:
+    """Take an order as far as submitted."""
+    records = read_records(event.to_dict())
+    return work_off(records, engine().orders, lambda record: engine().executor.execute(order_id_of(record)))
+
+
+@app.on_sqs_message(
+    queue_arn="arn:aws:sqs:us-east-1:000000000000:settlements",
+    batch_size=10,
+    maximum_concurrency=5,
+    name="settle_orders",
+)
+def settle_orders(event: SQSEvent) -> BatchAnswer:
+    """Take a batch of submitted orders to their end."""
+    records = read_records(event.to_dict())
+    return work_off_together(records, engine().settlements, engine().settlement.settle)
+
+
+@app.on_sqs_message(
+    queue_arn="arn:aws:sqs:us-east-1:000000000000:replays", batch_size=1, maximum_concurrency=5, name="replay_events"
+)
+def replay_events(event: SQSEvent) -> BatchAnswer:
+    """Bring a new connection up to date."""
+    records = read_records(event.to_dict())
+    return work_off(records, engine().replays, lambda record: engine().sockets.replay(record.body))
+
+
+# --- Schedule -------------------------------------------------------------------------------------------------
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES), name="recover_orders")
+def recover_orders(_event: CloudWatchEvent) -> dict[str, int]:
+    """Put back on its queue whatever stopped moving."""
+    return {"recovered": engine().recovery.recover()}

@@ -1,0 +1,186 @@
+"""Settings: read once from the environment into one frozen object.
+
+A wrong value must stop the start, not surface as a strange trade later; so every variable is checked here and
+all that is wrong is reported together, each with its name, its value and what is allowed. Names follow the two
+documented deployments; where those differ (``QUEUE_MAX_CONCURRENT``, ``WORKER_CONCURRENCY``) both are read.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+Number = TypeVar("Number", int, float)
+
+
+class SettingsError(ValueError):
+    """One or more variables cannot be used; ``str()`` has one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the engine was told."""
+
+    port: int
+    """Where the laptop's front door listens."""
+    database_url: str
+    redis_url: str
+    queue_max_concurrent: int
+    """How many orders execute at once: the reserved concurrency and the event source's maximum."""
+    order_processor_rate: int
+    """How many orders may start in a minute; 0 means no limit."""
+    max_retries: int
+    """How often an order is tried in all before it fails."""
+    backoff_base_ms: int
+    """The wait before the second try in milliseconds; it doubles with each further one."""
+    log_level: str
+    mock_seed: str | None
+    """Makes the simulated venues reproducible: the same order gets the same numbers."""
+    mock_latency: float
+    """Scales every simulated delay: 1 is the documented time, 0 none at all."""
+    websocket_url: str
+    """Where clients connect; answers to ``POST`` carry it."""
+    management_api_url: str
+    """API Gateway's ``@connections`` endpoint, where messages to WebSocket clients are posted."""
+    orders_queue_url: str
+    settlements_queue_url: str
+    replays_queue_url: str
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: naming every variable whose value cannot be used.
+    """
+    read = _Reader(environment)
+    settings = Settings(
+        port=read.whole_number("PORT", default=3000, low=1, high=65535),
+        database_url=_database_url(read),
+        redis_url=_redis_url(read),
+        # An event source's MaximumConcurrency starts at 2: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+        queue_max_concurrent=read.whole_number(
+            "QUEUE_MAX_CONCURRENT", "WORKER_CONCURRENCY", default=10, low=2, high=1000
+        ),
+        order_processor_rate=read.whole_number("ORDER_PROCESSOR_RATE", default=100, low=0, high=1_000_000),
+        max_retries=read.whole_number("MAX_RETRIES", default=3, low=1, high=10),
+        backoff_base_ms=read.whole_number("BACKOFF_BASE_MS", default=1000, low=0, high=60_000),
+        log_level=read.one_of("LOG_LEVEL", LOG_LEVELS, default="INFO"),
+        mock_seed=read.text("MOCK_SEED") or None,
+        mock_latency=read.number("MOCK_LATENCY", default=1.0, low=0.0, high=10.0),
+        websocket_url=read.url("WEBSOCKET_URL", schemes=("ws", "wss"), default="ws://localhost:3000/ws"),
+        management_api_url=read.url("MANAGEMENT_API_URL", schemes=("http", "https"), default=""),
+        orders_queue_url=read.text("ORDERS_QUEUE_URL"),
+        settlements_queue_url=read.text("SETTLEMENTS_QUEUE_URL"),
+        replays_queue_url=read.text("REPLAYS_QUEUE_URL"),
+    )
+    read.one_of(
+        "USE_REAL_DEVNET",
+        ("false",),
+        default="false",
+        hint="this version swaps on the simulated venues only",
+    )
+    if read.problems:
+        raise SettingsError(read.problems)
+    return settings
+
+
+@cache
+def current_settings() -> Settings:
+    """Return this process's settings, read from its environment at the first call."""
+    return load_settings(os.environ)
+
+
+class _Reader:
+    """Reads variables one by one and collects what is wrong with them."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.problems: list[str] = []
+
+    def text(self, *names: str, default: str = "") -> str:
+        return self._first(names, default)[1]
+
+    def whole_number(self, *names: str, default: int, low: int, high: int) -> int:
+        return self._number(names, int, "a whole number", default, low, high)
+
+    def number(self, *names: str, default: float, low: float, high: float) -> float:
+        return self._number(names, float, "a number", default, low, high)
+
+    def one_of(self, name: str, allowed: tuple[str, ...], *, default: str, hint: str = "") -> str:
+        value = self.text(name, default=default)
+        for choice in allowed:
+            if value.lower() == choice.lower():
+                return choice
+        self._refuse(name, value, f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0], hint)
+        return default
+
+    def url(self, *names: str, schemes: tuple[str, ...], default: str) -> str:
+        name, value = self._first(names, default)
+        if value and not _is_url(value, schemes):
+            # A database or Redis URL holds a password: the message says what is allowed, not what was given.
+            self._refuse(name, "***" if "@" in value else value, f"a URL that starts with {'://, '.join(schemes)}://")
+            return default
+        return value
+
+    def _first(self, names: tuple[str, ...], default: str) -> tuple[str, str]:
+        """Return the first variable that is set; an empty one counts as absent."""
+        for name in names:
+            value = self._environment.get(name, "").strip()
+            if value:
+                return name, value
+        return names[0], default
+
+    def _number(
+        self,
+        names: tuple[str, ...],
+        kind: Callable[[str], Number],
+        noun: str,
+        default: Number,
+        low: Number,
+        high: Number,
+    ) -> Number:
+        name, value = self._first(names, str(default))
+        try:
+            number = kind(value)
+        except ValueError:
+            number = None
+        if number is None or not low <= number <= high:
+            self._refuse(name, value, f"{noun} from {low} to {high}")
+            return default
+        return number
+
+    def _refuse(self, name: str, value: str, allowed: str, hint: str = "") -> None:
+        self.problems.append(f"{name}={value!r} cannot be used: allowed is {allowed}" + (f" ({hint})" if hint else ""))
+
+
+def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and (bool(parts.hostname) or parts.scheme == "postgresql")
+    except ValueError:
+        return False
+
+
+def _database_url(read: _Reader) -> str:
+    host = read.text("POSTGRES_HOST")
+    user = quote(read.text("POSTGRES_USER", default="postgres"), safe="")
+    password = quote(read.text("POSTGRES_PASSWORD"), safe="")
+    port = read.whole_number("POSTGRES_PORT", default=5432, low=1, high=65535)
+    database = quote(read.text("POSTGRES_DB", default="orders"), safe="")
+    credentials = f"{user}:{password}" if password else user
+    parts = f"postgresql://{credentials}@{host or 'localhost'}:{port}/{database}"
+    return read.url("DATABASE_URL", schemes=("postgresql", "postgres"), default=parts)
+
+
+def _redis_url(read: _Reader) -> str:
+    host = read.text("REDIS_HOST", default="localhost")
+    port = read.whole_number("REDIS_PORT", default=6379, low=1, high=65535)
+    return read.url("REDIS_URL", schemes=("redis", "rediss"), default=f"redis://{host}:{port}/0")

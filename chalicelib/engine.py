@@ -1,0 +1,168 @@
+"""The engine put together: every part with what it needs, made when it is first used.
+
+A Lambda process serves one function, so it should pay only for the parts that this function touches. Tests put
+engines together the same way, with settings and parts of their own.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, cached_property
+
+from chalicelib.config import Settings, current_settings
+from chalicelib.execution.executor import Executor
+from chalicelib.execution.intake import Intake
+from chalicelib.execution.pacing import Pacer
+from chalicelib.execution.recovery import Recovery
+from chalicelib.execution.settlement import Settlement
+from chalicelib.resources import Database, ManagementApi, Queue, Redis
+from chalicelib.routing.router import Router
+from chalicelib.store.orders import OrderStore
+from chalicelib.streaming.publisher import Publisher
+from chalicelib.streaming.viewers import Viewers
+from chalicelib.venues.simulated.amm import simulated_venues
+from chalicelib.venues.simulated.chain import SimulatedChain
+from chalicelib.venues.simulated.chance import Chance
+from chalicelib.venues.venue import Chain
+from chalicelib.web.rest import Rest
+from chalicelib.web.sockets import Sockets
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+class Engine:
+    """All parts of one process, sharing its connections."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.settings = settings
+        self._sleep = sleep
+        self._clock = clock
+
+    @cached_property
+    def database(self) -> Database:
+        """The connection to Postgres."""
+        return Database(self.settings.database_url)
+
+    @cached_property
+    def redis(self) -> Redis:
+        """The connection to Redis."""
+        return Redis(self.settings.redis_url)
+
+    @cached_property
+    def orders(self) -> Queue:
+        """Orders to execute."""
+        return Queue(self.settings.orders_queue_url)
+
+    @cached_property
+    def settlements(self) -> Queue:
+        """Orders whose swap was sent."""
+        return Queue(self.settings.settlements_queue_url)
+
+    @cached_property
+    def replays(self) -> Queue:
+        """New connections that have to be brought up to date."""
+        return Queue(self.settings.replays_queue_url)
+
+    @cached_property
+    def store(self) -> OrderStore:
+        """The orders."""
+        return OrderStore(self.database)
+
+    @cached_property
+    def viewers(self) -> Viewers:
+        """Who listens to what."""
+        return Viewers(self.redis)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """Says what happened."""
+        connections = ManagementApi(self.settings.management_api_url)
+        return Publisher(self.store, self.viewers, connections, self._sleep)
+
+    @cached_property
+    def chance(self) -> Chance:
+        """What the simulation leaves to chance."""
+        return Chance(self.settings.mock_seed)
+
+    @cached_property
+    def router(self) -> Router:
+        """Chooses between the venues."""
+        return Router(simulated_venues(self.chance, self.settings.mock_latency, self._sleep, self._clock))
+
+    @cached_property
+    def chain(self) -> Chain:
+        """Where swaps land."""
+        return SimulatedChain(database=self.database, chance=self.chance, latency=self.settings.mock_latency)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """Accepts orders."""
+        return Intake(
+            store=self.store,
+            publisher=self.publisher,
+            orders=self.orders,
+            max_retries=self.settings.max_retries,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Takes orders as far as submitted."""
+        return Executor(
+            store=self.store,
+            router=self.router,
+            chain=self.chain,
+            publisher=self.publisher,
+            settlements=self.settlements,
+            pacer=Pacer(self.redis, self.settings.order_processor_rate, self._clock),
+            backoff_base_ms=self.settings.backoff_base_ms,
+        )
+
+    @cached_property
+    def settlement(self) -> Settlement:
+        """Takes submitted orders to their end."""
+        return Settlement(
+            store=self.store,
+            chain=self.chain,
+            publisher=self.publisher,
+            orders=self.orders,
+            backoff_base_ms=self.settings.backoff_base_ms,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        """Sends stopped orders on."""
+        return Recovery(store=self.store, orders=self.orders, settlements=self.settlements)
+
+    @cached_property
+    def rest(self) -> Rest:
+        """The REST API."""
+        return Rest(
+            intake=self.intake,
+            store=self.store,
+            viewers=self.viewers,
+            router=self.router,
+            websocket_url=self.settings.websocket_url,
+            probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.orders.probe},
+        )
+
+    @cached_property
+    def sockets(self) -> Sockets:
+        """The WebSocket protocol."""
+        return Sockets(intake=self.intake, viewers=self.viewers, publisher=self.publisher, replays=self.replays)
+
+
+@cache
+def engine() -> Engine:
+    """Return this process's engine."""
+    return Engine(current_settings())

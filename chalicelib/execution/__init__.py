@@ -1,0 +1,1 @@
+"""What moves an order from accepted to its end."""

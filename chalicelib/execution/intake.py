@@ -1,0 +1,117 @@
+"""Take an order in: stored, announced, queued, in that order.
+
+The client gets its ``orderId`` only after the commit. If the queue cannot be reached the order is safe all the same:
+recovery queues whatever was accepted and never moved.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import uuid4
+
+import msgspec
+
+from chalicelib.observability import logger
+from chalicelib.orders.order import Order, OrderType, Trade
+from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.store.orders import OrderStore
+from chalicelib.streaming.publisher import Publisher
+from chalicelib.wire import encode_json
+
+
+class IdempotencyConflict(Exception):
+    """The key was used before, for another order."""
+
+
+class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as asked for, complete and valid."""
+
+    user_id: str
+    order_type: OrderType
+    trade: Trade
+    slippage_tolerance: Decimal
+    client_order_id: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint: two requests with the same one ask for the same."""
+        return hashlib.sha256(encode_json(self)).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """Accepts orders."""
+
+    store: OrderStore
+    publisher: Publisher
+    orders: Queue
+    max_retries: int
+    clock: Callable[[], datetime]
+
+    def place(self, request: OrderRequest, before_publishing: Callable[[str], object] = lambda _: None) -> Order:
+        """Store, announce and queue an order; a repeated request gives the order it gave before.
+
+        ``before_publishing`` is called with the order's id once it is stored, so that a listener can be added who
+        misses nothing.
+
+        Raises:
+            IdempotencyConflict: the key belongs to another request.
+            ResourceUnavailable: Postgres does not answer; no order exists.
+        """
+        order = self._new_order(request)
+        details = {
+            "orderType": order.order_type,
+            "side": order.side,
+            "tokenIn": order.token_in,
+            "tokenOut": order.token_out,
+            "amount": order.amount_in,
+            "slippageTolerance": order.slippage_tolerance,
+        }
+        if order.client_order_id is not None:
+            details["clientOrderId"] = order.client_order_id
+        accepted = self.store.accept(order, request.digest, details)
+        if accepted is None:
+            return self._accepted_before(order, request.digest, before_publishing)
+        before_publishing(order.order_id)
+        self.publisher.publish(accepted)
+        self._queue(order.order_id)
+        return accepted.order
+
+    def _new_order(self, request: OrderRequest) -> Order:
+        now = self.clock()
+        trade = request.trade
+        return Order(
+            order_id=str(uuid4()),
+            user_id=request.user_id,
+            client_order_id=request.client_order_id,
+            order_type=request.order_type,
+            side=trade.side,
+            token_in=trade.token_in,
+            token_out=trade.token_out,
+            amount_in=trade.amount,
+            slippage_tolerance=request.slippage_tolerance,
+            max_retries=self.max_retries,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _accepted_before(self, order: Order, digest: str, before_publishing: Callable[[str], object]) -> Order:
+        found = self.store.find_accepted(order)
+        if found is None:
+            raise ResourceUnavailable("Postgres", "an order that was there is gone")
+        earlier, earlier_digest = found
+        if earlier_digest != digest:
+            raise IdempotencyConflict(f"{order.client_order_id!r} was used for another order: {earlier.order_id}")
+        before_publishing(earlier.order_id)
+        if earlier.order_id == order.order_id:
+            # The first attempt was committed, but its answer was lost with the connection.
+            self._queue(order.order_id)
+        return earlier
+
+    def _queue(self, order_id: str) -> None:
+        try:
+            self.orders.send({"orderId": order_id})
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"recovery will queue it: {unavailable}", orderId=order_id)

@@ -1,0 +1,124 @@
+"""The second phase: watch a batch of sent swaps until each has landed, failed or expired.
+
+One status call covers the whole batch. "Not found" does not mean "failed": a swap that is not known is sent again,
+the same bytes, and only when it has expired and a last look still finds nothing is the order tried anew.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from chalicelib.execution.retries import next_try
+from chalicelib.observability import logger
+from chalicelib.orders.order import Order
+from chalicelib.orders.tokens import EXACT, round_price
+from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.store.orders import Fill, OrderStore
+from chalicelib.streaming.publisher import Publisher
+from chalicelib.venues.venue import Chain, SignedTransaction, SwapOutcome, SwapStatus, VenueUnavailable
+
+WATCH_SECONDS = 4.0
+"""How long one call watches its batch before it gives back what has not landed."""
+LOOK_SECONDS = 0.2
+"""The pause between two looks; half of it is what a landed swap waits on average."""
+COME_BACK_SECONDS = 2.0
+
+
+class InFlight(NamedTuple):
+    """An order whose swap has been sent."""
+
+    order: Order
+    swap: SignedTransaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """Settles submitted orders in batches."""
+
+    store: OrderStore
+    chain: Chain
+    publisher: Publisher
+    orders: Queue
+    backoff_base_ms: int
+    clock: Callable[[], datetime]
+    sleep: Callable[[float], None]
+
+    def settle(self, order_ids: Collection[str]) -> dict[str, float]:
+        """Settle what lands while watching.
+
+        Returns:
+            For each order that is still in flight, the seconds after which to look again.
+
+        Raises:
+            ResourceUnavailable: Postgres does not answer; nothing was lost.
+        """
+        in_flight = {swap.tx_hash: InFlight(order, swap) for order, swap in self.store.in_flight(order_ids)}
+        looks = round(WATCH_SECONDS / LOOK_SECONDS)
+        for look in range(looks):
+            self._look(in_flight)
+            if not in_flight:
+                return {}
+            if look < looks - 1:
+                self.sleep(LOOK_SECONDS)
+        self._send_again(in_flight.values())
+        return {order.order_id: COME_BACK_SECONDS for order, _ in in_flight.values()}
+
+    def _look(self, in_flight: dict[str, InFlight]) -> None:
+        """Settle all that has an outcome by now and take it out of ``in_flight``."""
+        now = self.clock()
+        try:
+            statuses = self.chain.statuses(in_flight.keys())
+        except VenueUnavailable as unavailable:
+            logger.warning(f"{len(in_flight)} swaps not looked at: {unavailable}")
+            return
+        landed: list[Fill] = []
+        for tx_hash, (order, swap) in list(in_flight.items()):
+            status = statuses.get(tx_hash)
+            if status is None and now < swap.expires_at:
+                continue
+            del in_flight[tx_hash]
+            if status is None:
+                self._try_again(order, swap, "the swap expired before it landed", "expired")
+            elif status.outcome is SwapOutcome.LANDED:
+                landed.append(_fill(order, swap, status))
+            else:
+                self._try_again(order, swap, status.error or "the chain gave no reason", "failed")
+        if landed:
+            for confirmed in self.store.confirm(landed):
+                self.publisher.publish(confirmed)
+
+    def _try_again(self, order: Order, swap: SignedTransaction, error: str, ended_as: str) -> None:
+        delay = next_try(order.attempts + 1, order.max_retries, self.backoff_base_ms)
+        if delay is None:
+            failed = self.store.fail(order, error=error, ended_swap=swap, ended_as=ended_as)
+            if failed is not None:
+                self.publisher.publish(failed)
+            return
+        retried = self.store.retry(order, error=error, delay=delay, ended_swap=swap, ended_as=ended_as)
+        if retried is None:
+            return
+        self.publisher.publish(retried)
+        try:
+            self.orders.send({"orderId": order.order_id}, delay=delay.total_seconds())
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"recovery will queue it: {unavailable}", orderId=order.order_id)
+
+    def _send_again(self, in_flight: Collection[InFlight]) -> None:
+        for order, swap in in_flight:
+            try:
+                self.chain.submit(swap)
+            except VenueUnavailable as unavailable:
+                logger.warning(f"the swap was not sent again: {unavailable}", orderId=order.order_id)
+
+
+def _fill(order: Order, swap: SignedTransaction, status: SwapStatus) -> Fill:
+    if status.amount_out is None:
+        raise ValueError(f"swap {swap.tx_hash} landed without an amount")
+    return Fill(
+        order_id=order.order_id,
+        tx_hash=swap.tx_hash,
+        venue=swap.venue,
+        amount_out=status.amount_out,
+        executed_price=round_price(EXACT.divide(status.amount_out, order.amount_in)),
+    )

@@ -1,0 +1,22 @@
+"""Structured logs and metrics: JSON lines for CloudWatch Logs, counts in its embedded metric format."""
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+from chalicelib.wire import encode_json
+
+SERVICE = "order-execution-engine"
+
+logger = Logger(service=SERVICE, json_serializer=lambda line: encode_json(line).decode(), use_rfc3339=True)
+metrics = Metrics(namespace="OrderExecutionEngine", service=SERVICE)
+
+
+def count(name: str, value: float = 1) -> None:
+    """Add to a counter; it is written with the invocation's other metrics when the invocation ends."""
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+
+
+def flush_metrics() -> None:
+    """Write the invocation's metrics, if it has any."""
+    if metrics.metric_set:
+        metrics.flush_metrics()

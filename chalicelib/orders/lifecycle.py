@@ -1,0 +1,34 @@
+"""How an order may move from one status to another.
+
+    pending → routing → building → submitted → confirmed
+       ↑________|__________|__________|            (a retry goes back to pending)
+
+Any status before ``confirmed`` may fail. ``routing → routing`` is a worker that took over from one that stopped
+before it had recorded a transaction: it quotes again.
+"""
+
+from chalicelib.orders.order import Status
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.ROUTING, Status.PENDING, Status.FAILED, Status.CANCELLED, Status.EXPIRED}),
+    Status.ROUTING: frozenset({Status.ROUTING, Status.BUILDING, Status.PENDING, Status.FAILED}),
+    Status.BUILDING: frozenset({Status.SUBMITTED, Status.PENDING, Status.FAILED}),
+    Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.PENDING, Status.FAILED}),
+    Status.CONFIRMED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+    Status.EXPIRED: frozenset(),
+}
+TERMINAL = frozenset(status for status, onward in TRANSITIONS.items() if not onward)
+EXECUTING = (Status.PENDING, Status.ROUTING, Status.BUILDING)
+"""The statuses in which an order belongs to ``execute_order``: a worker may claim it."""
+
+
+def statuses_before(target: Status) -> list[Status]:
+    """Return the statuses from which an order may move to ``target``."""
+    return [status for status, onward in TRANSITIONS.items() if target in onward]
+
+
+def is_terminal(status: Status) -> bool:
+    """Whether nothing more will happen to an order in ``status``."""
+    return status in TERMINAL

@@ -1,0 +1,120 @@
+"""An order: what its owner asked for and what has become of it."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class OrderType(StrEnum):
+    """How an order decides when to execute."""
+
+    MARKET = "market"
+
+
+class Side(StrEnum):
+    """Which way: ``sell`` spends ``amount`` of tokenIn, ``buy`` acquires it and pays in tokenOut."""
+
+    SELL = "sell"
+    BUY = "buy"
+
+
+class Status(StrEnum):
+    """Where an order stands; ``lifecycle`` says how it may move."""
+
+    PENDING = "pending"
+    ROUTING = "routing"
+    BUILDING = "building"
+    SUBMITTED = "submitted"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Trade(msgspec.Struct, frozen=True, rename="camel"):
+    """What is to be swapped: ``amount`` counts tokenIn, prices are tokenOut per tokenIn."""
+
+    token_in: str
+    token_out: str
+    side: Side
+    amount: Decimal
+
+    @property
+    def pair(self) -> str:
+        """The pair's name, ``tokenIn/tokenOut``."""
+        return f"{self.token_in}/{self.token_out}"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One order as stored, and as ``GET /api/orders/{id}`` answers it.
+
+    ``amount_in`` is the asked amount of tokenIn (spent by a sell, acquired by a buy); ``amount_out`` is what the
+    fill moved of tokenOut (received by a sell, paid by a buy), bounded by ``min_amount_out`` or ``max_amount_out``.
+    """
+
+    order_id: str
+    user_id: str
+    client_order_id: str | None = None
+    order_type: OrderType
+    side: Side
+    token_in: str
+    token_out: str
+    amount_in: Decimal
+    slippage_tolerance: Decimal
+    limit_price: Decimal | None = None
+    status: Status = Status.PENDING
+    seq: int = 1
+    attempts: int = 0
+    max_retries: int
+    chosen_dex: str | None = None
+    route_meta: dict[str, Any] | None = None
+    min_amount_out: Decimal | None = None
+    max_amount_out: Decimal | None = None
+    amount_out: Decimal | None = None
+    executed_price: Decimal | None = None
+    tx_hash: str | None = None
+    last_error: str | None = None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def trade(self) -> Trade:
+        """The swap this order asks for."""
+        return Trade(self.token_in, self.token_out, self.side, self.amount_in)
+
+
+class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One step of an order: a row of ``order_events``, a WebSocket message and a line of ``/events``.
+
+    ``tx_hash``, ``executed_price`` and ``error`` repeat what ``details`` holds, where it does.
+    """
+
+    order_id: str
+    event: str
+    status: Status
+    seq: int
+    timestamp: datetime
+    details: dict[str, Any]
+    tx_hash: str | None = None
+    executed_price: Decimal | None = None
+    error: str | None = None
+
+    @classmethod
+    def of(
+        cls, *, order_id: str, event: str, status: Status, seq: int, timestamp: datetime, details: dict[str, Any]
+    ) -> "OrderEvent":
+        """Make an event whose top-level copies follow from ``details``."""
+        return cls(
+            order_id=order_id,
+            event=event,
+            status=status,
+            seq=seq,
+            timestamp=timestamp,
+            details=details,
+            tx_hash=details.get("txHash"),
+            executed_price=details.get("executedPrice"),
+            error=details.get("error"),
+        )

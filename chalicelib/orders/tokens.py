@@ -1,0 +1,47 @@
+"""The tokens that can be traded, and exact arithmetic in their base units."""
+
+from decimal import ROUND_DOWN, Context, Decimal
+
+import msgspec
+
+# Wide enough for any product of two amounts; the default context's 28 digits would round silently.
+EXACT = Context(prec=60)
+PRICE_DIGITS = Context(prec=12)
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token by its symbol; ``decimals`` is how many digits one base unit lies behind the point."""
+
+    symbol: str
+    decimals: int
+
+    @property
+    def base_unit(self) -> Decimal:
+        """The smallest amount of this token."""
+        return Decimal(1).scaleb(-self.decimals)
+
+    def round_amount(self, amount: Decimal, rounding: str = ROUND_DOWN) -> Decimal:
+        """Round ``amount`` to whole base units."""
+        return amount.quantize(self.base_unit, rounding=rounding, context=EXACT)
+
+
+# Decimals as on Solana's mainnet.
+TOKENS = {
+    token.symbol: token
+    for token in (
+        Token("SOL", 9),
+        Token("USDC", 6),
+        Token("USDT", 6),
+        Token("RAY", 6),
+        Token("JUP", 6),
+        Token("BONK", 5),
+    )
+}
+NATIVE = "SOL"
+"""The chain's own coin: no token account holds it, so a swap wraps and unwraps it."""
+
+
+def round_price(price: Decimal) -> Decimal:
+    """Round a price to twelve significant digits, written without an exponent."""
+    rounded = PRICE_DIGITS.plus(price)
+    return Decimal(f"{rounded:f}")

@@ -1,0 +1,1 @@
+"""Quotes side by side, their net prices, and the choice."""

@@ -1,0 +1,140 @@
+"""Say what happened: one log line, one metric, and one message to everybody who listens.
+
+A step is published after its commit, so nobody hears of what did not happen. If publishing fails, the step still
+stands: the log line is written, and a viewer catches up by replay.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from chalicelib.observability import count, logger
+from chalicelib.orders.lifecycle import is_terminal
+from chalicelib.orders.order import OrderEvent
+from chalicelib.resources import ManagementApi, ResourceUnavailable
+from chalicelib.store.orders import OrderStore, Step
+from chalicelib.streaming.viewers import Viewer, Viewers
+from chalicelib.wire import encode_json
+
+PUSH_THREADS = 8
+# A connection cannot be posted to until its $connect has returned, and the replay may be quicker than that.
+OPENING_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+
+class Publisher:
+    """Publishes steps, and serves viewers until they have every event."""
+
+    def __init__(
+        self,
+        store: OrderStore,
+        viewers: Viewers,
+        connections: ManagementApi,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._viewers = viewers
+        self._connections = connections
+        self._sleep = sleep
+
+    def publish(self, step: Step) -> None:
+        """Log, count and push one committed step."""
+        order, event = step
+        details = event.details
+        logger.info(
+            f"order {event.event}",
+            orderId=order.order_id,
+            userId=order.user_id,
+            step=event.event,
+            seq=event.seq,
+            dex=order.chosen_dex,
+            quotes=details.get("quotes"),
+            txHash=event.tx_hash,
+            executedPrice=event.executed_price,
+            error=event.error,
+        )
+        count(f"Orders{event.event.capitalize()}")
+        try:
+            waiting = self._viewers.publish(order.order_id, event.seq, encode_json(order))
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"not streamed: {unavailable}", orderId=order.order_id, seq=event.seq)
+            return
+        self._serve_all(waiting, event)
+
+    def replay(self, order_id: str, connection_id: str, *, opening: bool = False) -> bool:
+        """Bring a viewer up to date that was added for a replay; False when there is no such order.
+
+        ``opening`` says that the connection may not be open yet: it is given a moment.
+        """
+        viewer = self._viewers.take(order_id, connection_id)
+        if viewer is None:
+            return True
+        events = self._store.events(order_id, viewer.cursor)
+        ended = False
+        if not events:
+            order = self._store.find(order_id)
+            if order is None:
+                self._viewers.unwatch(order_id, connection_id)
+                return False
+            ended = is_terminal(order.status)
+        self._serve(order_id, viewer, events, ended=ended, opening=opening)
+        return True
+
+    def send(self, connection_id: str, message: object, *, opening: bool = False) -> bool:
+        """Post one message that is not an event; False when the connection is gone.
+
+        Raises:
+            ResourceUnavailable: the management API does not answer.
+        """
+        return self._post(connection_id, encode_json(message), opening)
+
+    def close(self, connection_id: str) -> None:
+        """Close a connection from the server's side."""
+        self._connections.close(connection_id)
+
+    def _serve_all(self, viewers: Sequence[Viewer], event: OrderEvent) -> None:
+        if len(viewers) < 2:
+            for viewer in viewers:
+                self._serve_event(viewer, event)
+            return
+        with ThreadPoolExecutor(min(len(viewers), PUSH_THREADS)) as pool:
+            list(pool.map(lambda viewer: self._serve_event(viewer, event), viewers))
+
+    def _serve_event(self, viewer: Viewer, event: OrderEvent) -> None:
+        """Serve the event at hand; what came between it and the viewer's cursor is read from the history."""
+        in_turn = viewer.cursor == event.seq - 1
+        events = [event] if in_turn else self._store.events(event.order_id, viewer.cursor)
+        self._serve(event.order_id, viewer, events)
+
+    def _serve(
+        self,
+        order_id: str,
+        viewer: Viewer,
+        events: Sequence[OrderEvent],
+        *,
+        ended: bool = False,
+        opening: bool = False,
+    ) -> None:
+        """Deliver ``events`` and whatever comes up meanwhile, until the viewer has everything."""
+        connection_id, cursor = viewer.connection_id, viewer.cursor
+        try:
+            while True:
+                for event in events:
+                    if not self._post(connection_id, encode_json(event), opening):
+                        self._viewers.forget(connection_id)
+                        return
+                    cursor, ended, opening = event.seq, is_terminal(event.status), False
+                newest = self._viewers.delivered(order_id, connection_id, cursor, ended=ended)
+                if newest < 0:
+                    self._connections.close(connection_id)
+                if newest <= 0:
+                    return
+                events = self._store.events(order_id, cursor)
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"{connection_id} not served: {unavailable}", orderId=order_id, seq=cursor)
+
+    def _post(self, connection_id: str, data: bytes, opening: bool = False) -> bool:
+        for pause in OPENING_PAUSES if opening else ():
+            if self._connections.post(connection_id, data):
+                return True
+            self._sleep(pause)
+        return self._connections.post(connection_id, data)

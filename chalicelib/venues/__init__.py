@@ -1,0 +1,1 @@
+"""Where swaps happen: one protocol, and the venues that speak it."""

@@ -1,0 +1,75 @@
+"""The simulated chain: a ledger that swaps land in, some seconds after they were sent.
+
+The ledger is a table of its own (``simulated_transactions``), because it stands for a system outside the engine:
+it must go on existing when a worker dies, and nothing but this module may write it. A transaction's end is
+decided when it is first sent and becomes visible when it lands; sending it again changes nothing.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from chalicelib.orders.tokens import EXACT
+from chalicelib.resources import Database
+from chalicelib.venues.simulated.amm import read_transaction, round_fill, within_bounds
+from chalicelib.venues.simulated.chance import Chance
+from chalicelib.venues.venue import SignedTransaction, SwapOutcome, SwapStatus
+
+LANDING_SECONDS = (2.0, 3.0)
+PRICE_MOVE = (0.998, 1.002)
+"""How far a price moves between the quote and the landing, as a factor."""
+
+_SUBMIT = """
+    INSERT INTO simulated_transactions (tx_hash, lands_at, outcome, amount_out, error)
+    SELECT %(tx_hash)s, now() + %(delay)s, %(outcome)s, %(amount_out)s, %(error)s
+    WHERE now() < %(expires_at)s
+    ON CONFLICT (tx_hash) DO NOTHING
+"""
+_STATUSES = """
+    SELECT tx_hash, outcome, amount_out, error, lands_at AS landed_at
+    FROM simulated_transactions
+    WHERE tx_hash = ANY(%(tx_hashes)s) AND lands_at <= now()
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedChain:
+    """A chain on which a swap lands 2–3 s after it was sent."""
+
+    database: Database
+    chance: Chance
+    latency: float
+
+    def submit(self, transaction: SignedTransaction) -> None:
+        """Take a transaction in; an expired one is ignored, as a chain would. See ``Chain.submit``."""
+        swap = read_transaction(transaction.payload)
+        drawn_for = (swap.venue, swap.trade.pair, swap.trade.side, swap.trade.amount)
+        move = Decimal(str(self.chance.uniform(*PRICE_MOVE, "move", *drawn_for)))
+        amount_out = round_fill(swap.trade, EXACT.multiply(swap.plan.expected_amount_out, move))
+        landed = within_bounds(swap.plan, swap.trade.side, amount_out)
+        self.database.run(
+            _SUBMIT,
+            {
+                "tx_hash": transaction.tx_hash,
+                "delay": timedelta(seconds=self.latency * self.chance.uniform(*LANDING_SECONDS, "landing", *drawn_for)),
+                "outcome": SwapOutcome.LANDED if landed else SwapOutcome.FAILED,
+                "amount_out": amount_out if landed else None,
+                "error": None if landed else f"slippage: the fill of {amount_out} is outside the bound",
+                "expires_at": transaction.expires_at,
+            },
+        )
+
+    def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
+        """Return what has landed; see ``Chain.statuses``."""
+        rows = self.database.run(_STATUSES, {"tx_hashes": list(tx_hashes)})
+        return {
+            row["tx_hash"]: SwapStatus(
+                tx_hash=row["tx_hash"],
+                outcome=SwapOutcome(row["outcome"]),
+                amount_out=row["amount_out"],
+                error=row["error"],
+                landed_at=row["landed_at"],
+            )
+            for row in rows
+        }

@@ -1,0 +1,22 @@
+"""Where simulated prices, delays and faults come from.
+
+Workers are many processes, so one seeded generator cannot make a run reproducible: who draws first differs each
+time. Instead each number is drawn from the seed and from what it is for, and the same order gets the same numbers
+whatever else runs.
+"""
+
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Draws numbers: reproducible ones with a seed, fresh ones without."""
+
+    seed: str | None = None
+
+    def uniform(self, low: float, high: float, *purpose: object) -> float:
+        """Return a number between ``low`` and ``high``; with a seed, always the same for the same ``purpose``."""
+        if self.seed is None:
+            return random.uniform(low, high)
+        return random.Random("|".join((self.seed, *map(str, purpose)))).uniform(low, high)

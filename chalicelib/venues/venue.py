@@ -1,0 +1,111 @@
+"""What the engine asks of a venue, and of the chain that its swaps land on.
+
+A venue prices and builds; the chain takes a signed transaction and says later what became of it. The two are
+apart because every venue's swaps land on the same chain, and one status call covers swaps of all of them.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from chalicelib.orders.order import Order, Trade
+
+
+class SwapRefused(Exception):
+    """This swap can never work as asked; trying again would not help."""
+
+
+class VenueUnavailable(Exception):
+    """A venue or the chain did not answer, or refused for now; a later try may work."""
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a venue offers for a trade.
+
+    ``price`` is the pool's mid price, ``net_price`` what remains of it after ``fee`` (a fraction) and the impact
+    of this amount on ``liquidity`` (the pool's reserve of tokenIn). ``amount_out`` is the tokenOut that a sell
+    receives or a buy pays, in whole base units.
+    """
+
+    venue: str
+    price: Decimal
+    fee: Decimal
+    liquidity: Decimal
+    net_price: Decimal
+    amount_out: Decimal
+
+
+class SwapPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a transaction will do: its actions in order, and the worst fill it accepts.
+
+    A sell is bounded by ``min_amount_out``, a buy by ``max_amount_out``.
+    """
+
+    venue: str
+    actions: tuple[str, ...]
+    expected_amount_out: Decimal
+    min_amount_out: Decimal | None
+    max_amount_out: Decimal | None
+
+
+class SignedTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed swap: its hash is known before it is sent, and the same bytes never land twice."""
+
+    tx_hash: str
+    venue: str
+    payload: bytes
+    expires_at: datetime
+
+
+class SwapOutcome(StrEnum):
+    """What the chain knows of a transaction; one it does not know has no outcome."""
+
+    LANDED = "landed"
+    FAILED = "failed"
+
+
+class SwapStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction's end: a fill (``amount_out`` of tokenOut) or the chain's error."""
+
+    tx_hash: str
+    outcome: SwapOutcome
+    amount_out: Decimal | None
+    error: str | None
+    landed_at: datetime
+
+
+class Venue(Protocol):
+    """A place to swap."""
+
+    @property
+    def name(self) -> str:
+        """The venue's name on the wire: lower case, stable."""
+
+    def quote(self, trade: Trade, attempt: int) -> Quote:
+        """Price ``trade``.
+
+        Raises:
+            SwapRefused: this venue has no pool for the pair, or not enough in it.
+            VenueUnavailable: no answer now.
+        """
+
+    def build(self, order: Order, plan: SwapPlan) -> SignedTransaction:
+        """Build and sign the swap; nothing is sent."""
+
+
+class Chain(Protocol):
+    """Where signed transactions go."""
+
+    def submit(self, transaction: SignedTransaction) -> None:
+        """Send a transaction; sending the same one again changes nothing.
+
+        Raises:
+            VenueUnavailable: it may or may not have been taken; only its status tells.
+        """
+
+    def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
+        """Return what is known of these transactions; those not landed yet are absent."""

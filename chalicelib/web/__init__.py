@@ -1,0 +1,1 @@
+"""What clients meet: requests and their errors, the REST answers, the WebSocket protocol."""

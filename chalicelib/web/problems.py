@@ -1,0 +1,52 @@
+"""Errors as clients see them: ``application/problem+json`` (RFC 9457), with an ``errors`` object per bad field."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from chalicelib.wire import encode_json
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of an error answer, and the ``error`` of a WebSocket error message."""
+
+    title: str
+    status: int
+    detail: str
+    errors: dict[str, str] = {}
+
+
+class RequestError(Exception):
+    """A request that cannot be served; it becomes a problem answer."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, *, errors: dict[str, str] | None = None, **headers: str
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.problem = Problem(
+            title=status.phrase, status=status, detail=detail, errors=errors if errors is not None else {}
+        )
+
+
+def invalid(errors: dict[str, str]) -> RequestError:
+    """Refuse a request for what its fields hold; ``errors`` says what, field by field."""
+    fields = ", ".join(errors)
+    return RequestError(HTTPStatus.BAD_REQUEST, f"The request cannot be accepted: see {fields}.", errors=errors)
+
+
+def unavailable() -> RequestError:
+    """Say that a part is down, without saying which: that is for the operator's log."""
+    return RequestError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The engine cannot reach its database. No order was stored; try again shortly.",
+        Retry_After="2",
+    )
+
+
+def shown(value: Any) -> str:
+    """Return a JSON value as an error message may repeat it: short, and without control characters."""
+    text = repr(value) if isinstance(value, str) else encode_json(value).decode()
+    return text if len(text) <= 60 else text[:60] + "…"

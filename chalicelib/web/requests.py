@@ -1,0 +1,294 @@
+"""Read what clients send. Every bad field is named at once, with its value and what is allowed.
+
+Two documented clients spell some fields differently; both spellings are read, and an error uses the client's own.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from chalicelib.execution.intake import OrderRequest
+from chalicelib.orders.order import Order, OrderType, Side, Status, Trade
+from chalicelib.orders.tokens import EXACT, TOKENS
+from chalicelib.web.problems import RequestError, invalid, shown
+from chalicelib.wire import decode_json
+
+LARGEST_BODY = 16 * 1024
+LARGEST_AMOUNT = Decimal(10) ** 12
+MOST_DIGITS = 40
+DEFAULT_SLIPPAGE = Decimal("0.01")
+LARGEST_SLIPPAGE = Decimal("0.5")
+DEFAULT_PAGE = 20
+LARGEST_PAGE = 100
+
+SECOND_SPELLINGS = {"type": "orderType", "amountIn": "amount"}
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,6})?", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+Value = TypeVar("Value")
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class PageRequest(NamedTuple):
+    """Which orders to list: up to ``limit`` that come after the position ``before``."""
+
+    status: Status | None
+    limit: int
+    before: tuple[datetime, str] | None
+
+
+def read_object(body: bytes | str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        RequestError: the body is too large, is not JSON, or is not an object.
+    """
+    if len(body) > LARGEST_BODY:
+        raise RequestError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"The body has {len(body)} bytes; at most {LARGEST_BODY} are allowed.",
+        )
+    if not body:
+        raise RequestError(HTTPStatus.BAD_REQUEST, "The body is empty; a JSON object is expected.")
+    try:
+        value = decode_json(body)
+    except ValueError as error:
+        raise RequestError(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RequestError(HTTPStatus.BAD_REQUEST, "The body is not a JSON object.")
+    return value
+
+
+def read_order(values: Mapping[str, Any], idempotency_key: str | None = None) -> OrderRequest:
+    """Read an order; ``idempotency_key`` is the header of that name, another way to send ``clientOrderId``.
+
+    Raises:
+        RequestError: naming each field that cannot be accepted.
+    """
+    fields = _Fields(values)
+    order = OrderRequest(
+        user_id=fields.read("userId", _text),
+        order_type=fields.read("orderType", _one_of(OrderType)),
+        trade=_read_trade(fields),
+        slippage_tolerance=fields.read("slippageTolerance", _slippage, DEFAULT_SLIPPAGE),
+        client_order_id=fields.read("clientOrderId", _text, None),
+    )
+    if idempotency_key is not None:
+        header = _Fields({"Idempotency-Key": idempotency_key})
+        key = header.read("Idempotency-Key", _text)
+        fields.errors |= header.errors
+        if order.client_order_id not in (None, key):
+            fields.errors["clientOrderId"] = "differs from the Idempotency-Key header; send one of the two"
+        order = msgspec.structs.replace(order, client_order_id=key)
+    fields.finish()
+    return order
+
+
+def read_trade(values: Mapping[str, Any]) -> Trade:
+    """Read the trade of a quote request.
+
+    Raises:
+        RequestError: naming each field that cannot be accepted.
+    """
+    fields = _Fields(values)
+    trade = _read_trade(fields)
+    fields.finish()
+    return trade
+
+
+def read_page(values: Mapping[str, Any]) -> PageRequest:
+    """Read what ``GET /api/orders`` is to list.
+
+    Raises:
+        RequestError: naming each field that cannot be accepted.
+    """
+    fields = _Fields(values)
+    page = PageRequest(
+        status=fields.read("status", _one_of(Status), None),
+        limit=fields.read("limit", _whole_number(1, LARGEST_PAGE), DEFAULT_PAGE),
+        before=fields.read("cursor", _cursor, None),
+    )
+    fields.finish()
+    return page
+
+
+def write_cursor(order: Order) -> str:
+    """Return the cursor of the page that comes after ``order``."""
+    return base64.urlsafe_b64encode(f"{order.created_at.isoformat()} {order.order_id}".encode()).decode()
+
+
+def read_order_id(value: Any) -> str:
+    """Read an order id, a UUID.
+
+    Raises:
+        RequestError: it is none.
+    """
+    fields = _Fields({"orderId": value})
+    order_id: str = fields.read("orderId", _order_id)
+    fields.finish()
+    return order_id
+
+
+def read_seq(value: Any) -> int:
+    """Read ``afterSeq``: the last event a client has, 0 for none.
+
+    Raises:
+        RequestError: it is not a whole number from 0 up.
+    """
+    fields = _Fields({"afterSeq": value})
+    seq: int = fields.read("afterSeq", _whole_number(0, 2**31 - 1), 0)
+    fields.finish()
+    return seq
+
+
+class _Refused(Exception):
+    """A value is not allowed; the message says what is."""
+
+
+_REQUIRED: Any = object()
+
+
+class _Fields:
+    """The fields of one request: read one by one, with all errors collected."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.errors: dict[str, str] = {}
+        self._known: list[str] = []
+        self._given: dict[str, tuple[str, Any]] = {}
+        for spelling, value in values.items():
+            name = SECOND_SPELLINGS.get(spelling, spelling)
+            if name in self._given:
+                self.errors[spelling] = f"is the same field as {self._given[name][0]}; send one of the two"
+            self._given[name] = (spelling, value)
+
+    def read(self, name: str, reader: Callable[[Any], Value], default: Any = _REQUIRED) -> Any:
+        """Return the field's value. What a wrong field returns is of no use: ``finish`` will raise."""
+        self._known.append(name)
+        spelling, value = self._given.pop(name, (name, None))
+        if value is None:
+            if default is not _REQUIRED:
+                return default
+            self.errors[spelling] = "is required"
+            return None
+        try:
+            return reader(value)
+        except _Refused as refused:
+            self.errors[spelling] = str(refused)
+            return None
+
+    def finish(self) -> None:
+        """Refuse the request if a field was wrong, or is not known: in a money API a typo must not pass.
+
+        Raises:
+            RequestError: naming each of those fields.
+        """
+        for spelling, _ in self._given.values():
+            self.errors[shown(spelling).strip("'\"")] = f"is not a known field; known are {', '.join(self._known)}"
+        if self.errors:
+            raise invalid(self.errors)
+
+
+def _read_trade(fields: _Fields) -> Trade:
+    token_in = fields.read("tokenIn", _token)
+    token_out = fields.read("tokenOut", _token)
+    if token_in is not None and token_in == token_out:
+        fields.errors["tokenOut"] = f"{token_out} is tokenIn as well; a swap needs two different tokens"
+    decimals = TOKENS[token_in].decimals if token_in in TOKENS else None
+    return Trade(
+        token_in=token_in,
+        token_out=token_out,
+        side=fields.read("side", _one_of(Side), Side.SELL),
+        amount=fields.read("amount", lambda value: _amount(value, decimals)),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= 128 or not value.isprintable():
+        raise _Refused(f"{shown(value)} is not allowed; expected are 1 to 128 printable characters")
+    return value
+
+
+def _one_of(choices: type[Choice]) -> Callable[[Any], Choice]:
+    allowed = {choice.value: choice for choice in choices}
+
+    def read(value: Any) -> Choice:
+        if not isinstance(value, str) or value not in allowed:
+            raise _Refused(f"{shown(value)} is not allowed; expected is {' or '.join(allowed)}")
+        return allowed[value]
+
+    return read
+
+
+def _token(value: Any) -> str:
+    if not isinstance(value, str) or value not in TOKENS:
+        raise _Refused(f"{shown(value)} is not a known token; known are {', '.join(TOKENS)}")
+    return value
+
+
+def _number(value: Any) -> Decimal:
+    if isinstance(value, str) and len(value) <= LARGEST_BODY and _NUMBER.fullmatch(value):
+        value = Decimal(value)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise _Refused(f"{shown(value)} is not a number; expected is a number, or one in a string")
+    number = Decimal(value)
+    if len(number.as_tuple().digits) > MOST_DIGITS:
+        raise _Refused(f"has {len(number.as_tuple().digits)} digits; at most {MOST_DIGITS} are allowed")
+    if abs(number.adjusted()) > MOST_DIGITS:
+        # Written out, 1e-999999999 would fill the memory.
+        raise _Refused(f"{number} is out of range")
+    return number
+
+
+def _amount(value: Any, decimals: int | None) -> Decimal:
+    number = _number(value)
+    if number <= 0:
+        raise _Refused(f"{number} is not allowed; an amount is greater than 0")
+    if number > LARGEST_AMOUNT:
+        raise _Refused(f"{number} is too large; at most {LARGEST_AMOUNT:f} is allowed")
+    exponent = EXACT.normalize(number).as_tuple().exponent
+    if decimals is not None and isinstance(exponent, int) and -exponent > decimals:
+        raise _Refused(f"{number} has too many digits after the point; this token has {decimals}")
+    return Decimal(f"{number:f}")
+
+
+def _slippage(value: Any) -> Decimal:
+    number = _number(value)
+    if not 0 <= number <= LARGEST_SLIPPAGE:
+        raise _Refused(f"{number} is not allowed; expected is a fraction from 0 to {LARGEST_SLIPPAGE}")
+    if number != round(number, 6):
+        raise _Refused(f"{number} has too many digits; at most 6 after the point are allowed")
+    return Decimal(f"{number:f}")
+
+
+def _whole_number(low: int, high: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        number = _number(value)
+        if number != number.to_integral_value() or not low <= number <= high:
+            raise _Refused(f"{number} is not allowed; expected is a whole number from {low} to {high}")
+        return int(number)
+
+    return read
+
+
+def _order_id(value: Any) -> str:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise _Refused(f"{shown(value)} is not an order id; expected is a UUID")
+    return value.lower()
+
+
+def _cursor(value: Any) -> tuple[datetime, str]:
+    try:
+        created_at, order_id = base64.b64decode(value, altchars=b"-_", validate=True).decode().split(" ")
+        position = datetime.fromisoformat(created_at)
+        if position.tzinfo is None:
+            raise ValueError("no time zone")
+        return position, _order_id(order_id)
+    except (ValueError, TypeError, _Refused) as wrong:
+        raise _Refused(f"{shown(value)} is not a cursor; send the nextCursor of an earlier answer") from wrong

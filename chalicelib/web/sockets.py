@@ -1,0 +1,123 @@
+"""The WebSocket protocol: what a client may send, and what it is answered.
+
+Events are sent by the publisher; everything else a client hears is here. A message that cannot be understood is
+answered with an error and leaves the socket open. Only a socket opened for an order that does not exist is closed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from chalicelib.execution.intake import IdempotencyConflict, Intake
+from chalicelib.observability import logger
+from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.streaming.publisher import Publisher
+from chalicelib.streaming.viewers import Viewers
+from chalicelib.web.problems import Problem, RequestError, invalid, shown, unavailable
+from chalicelib.web.requests import read_object, read_order, read_order_id, read_seq
+
+ACTIONS = ("execute", "subscribe", "unsubscribe", "ping")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sockets:
+    """Serves WebSocket connections, each by its API Gateway connection id."""
+
+    intake: Intake
+    viewers: Viewers
+    publisher: Publisher
+    replays: Queue
+
+    def connect(self, connection_id: str, query: Mapping[str, str]) -> None:
+        """Open a connection; with ``orderId`` it listens to that order, from ``afterSeq`` on.
+
+        Nothing can be sent to it before this has returned, so its history is sent from the replay queue.
+        """
+        if "orderId" not in query:
+            return
+        message: dict[str, Any] = {"connectionId": connection_id}
+        try:
+            message["orderId"] = order_id = read_order_id(query["orderId"])
+            after_seq = read_seq(query.get("afterSeq", "0"))
+            self.viewers.watch(order_id, connection_id, after_seq, replay=True, opened_for=True)
+        except RequestError as refused:
+            message["error"] = refused.problem
+        self.replays.send(message)
+
+    def replay(self, message: Mapping[str, Any]) -> None:
+        """Send a new connection its order's history, or the reason why it gets none, and then close it."""
+        connection_id = message["connectionId"]
+        error = message.get("error")
+        if error is None:
+            if self.publisher.replay(message["orderId"], connection_id, opening=True):
+                return
+            error = _unknown_order(message["orderId"]).problem
+        if self.publisher.send(connection_id, _error(error), opening=True):
+            self.publisher.close(connection_id)
+
+    def receive(self, connection_id: str, body: str) -> None:
+        """Do what a message asks for, or answer why not."""
+        try:
+            values = read_object(body)
+            action = values.pop("action", None)
+            if action == "execute":
+                self._execute(connection_id, values)
+            elif action == "subscribe":
+                self._subscribe(connection_id, values)
+            elif action == "unsubscribe":
+                self._unsubscribe(connection_id, values)
+            elif action == "ping":
+                self.publisher.send(connection_id, {"event": "pong"})
+            else:
+                raise invalid({"action": f"{shown(action)} is not allowed; expected is {' or '.join(ACTIONS)}"})
+        except RequestError as refused:
+            self.publisher.send(connection_id, _error(refused.problem))
+        except ResourceUnavailable as down:
+            logger.warning(f"message not served: {down}")
+            self.publisher.send(connection_id, _error(unavailable().problem))
+
+    def disconnect(self, connection_id: str) -> None:
+        """Forget a connection that was closed."""
+        self.viewers.forget(connection_id)
+
+    def _execute(self, connection_id: str, values: dict[str, Any]) -> None:
+        """Place an order and stream it on this connection; its first event is the acknowledgement."""
+        request = read_order(values)
+        try:
+            order = self.intake.place(
+                request,
+                before_publishing=lambda order_id: self.viewers.watch(order_id, connection_id, 0, replay=False),
+            )
+        except IdempotencyConflict as conflict:
+            raise RequestError(HTTPStatus.CONFLICT, str(conflict)) from conflict
+        # An order that was there already publishes nothing now; a new one has nothing left to replay.
+        self.publisher.replay(order.order_id, connection_id)
+
+    def _subscribe(self, connection_id: str, values: dict[str, Any]) -> None:
+        order_id, after_seq = read_order_id(values.pop("orderId", None)), read_seq(values.pop("afterSeq", 0))
+        _refuse_leftovers(values)
+        if not self.viewers.watch(order_id, connection_id, after_seq, replay=True):
+            raise RequestError(HTTPStatus.CONFLICT, f"This connection listens to order {order_id} already.")
+        if not self.publisher.replay(order_id, connection_id):
+            raise _unknown_order(order_id)
+
+    def _unsubscribe(self, connection_id: str, values: dict[str, Any]) -> None:
+        order_id = read_order_id(values.pop("orderId", None))
+        _refuse_leftovers(values)
+        if not self.viewers.unwatch(order_id, connection_id):
+            raise RequestError(HTTPStatus.NOT_FOUND, f"This connection does not listen to order {order_id}.")
+        self.publisher.send(connection_id, {"event": "unsubscribed", "orderId": order_id})
+
+
+def _error(problem: Problem | Mapping[str, Any]) -> dict[str, Any]:
+    return {"event": "error", "error": problem}
+
+
+def _unknown_order(order_id: str) -> RequestError:
+    return RequestError(HTTPStatus.NOT_FOUND, f"There is no order {order_id}.")
+
+
+def _refuse_leftovers(values: Mapping[str, Any]) -> None:
+    if values:
+        raise invalid({shown(name)[1:-1]: "is not a known field of this action" for name in values})

@@ -1,0 +1,102 @@
+"""``make run``: the engine on this machine, until Ctrl-C."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+from dotenv import dotenv_values
+
+from chalicelib.config import SettingsError
+from infra.local.processes import ServiceFailed, StackError
+from infra.local.stack import PROJECT, Stack
+
+EXIT_FAILED = 1
+EXIT_BAD_SETTINGS = 2
+TERMINATIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ORDER = '{"userId":"u1","orderType":"market","tokenIn":"SOL","tokenOut":"USDC","amount":1.5}'
+
+
+def main() -> int:
+    """Run until interrupted, or until a service ends by itself; returns the exit code."""
+    for number in TERMINATIONS:
+        signal.signal(number, _interrupt)
+    started = time.monotonic()
+    try:
+        stack = Stack(environment=_settings_file(), progress=_print_step)
+    except SettingsError as error:
+        print(f"These settings cannot be used:\n{error}", file=sys.stderr)
+        return EXIT_BAD_SETTINGS
+    try:
+        stack.start()
+        _print_addresses(stack, time.monotonic() - started)
+        failure = _watch(stack)
+    except StackError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        failure = None
+    if failure:
+        print(f"\n{failure}", file=sys.stderr)
+    _stop(stack)
+    return EXIT_FAILED if failure else 0
+
+
+def _settings_file() -> dict[str, str]:
+    """Read ``.env``; what the environment sets wins."""
+    settings = dotenv_values(PROJECT / ".env", interpolate=False)
+    return {name: value for name, value in settings.items() if value and not os.environ.get(name)}
+
+
+def _watch(stack: Stack) -> ServiceFailed:
+    while not (failure := stack.failure()):
+        time.sleep(0.25)
+    return failure
+
+
+def _stop(stack: Stack) -> None:
+    # Impatience must not leave something running; stopping takes a few seconds at most.
+    for number in TERMINATIONS:
+        signal.signal(number, signal.SIG_IGN)
+    started = time.monotonic()
+    print("\nStopping …", flush=True)
+    stack.stop()
+    print(f"Stopped in {time.monotonic() - started:.1f} s; nothing is left running.", flush=True)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _print_step(text: str, seconds: float | None) -> None:
+    line = f"… {text}" if seconds is None else f"✓ {text:<58} {seconds:5.1f} s"
+    print(line, flush=True)
+
+
+def _print_addresses(stack: Stack, seconds: float) -> None:
+    # An address from the settings may hold a password.
+    database = stack.database_url if "postgres" in stack.services else "the one in your settings"
+    redis = stack.redis_url if "redis" in stack.services else "the one in your settings"
+    print(
+        f"""
+The engine is ready ({seconds:.1f} s). In another terminal:
+
+  curl -X POST {stack.url}/api/orders/execute -H 'Content-Type: application/json' \\
+    -d '{ORDER}'
+  npx wscat -c "{stack.websocket_url}?orderId=<orderId>"
+
+  HTTP       {stack.url}
+  WebSocket  {stack.websocket_url}
+  Postgres   {database}
+  Redis      {redis}
+  AWS        {stack.aws_endpoint_url}
+  Logs       {stack.logs}
+
+Ctrl-C stops everything.""",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,319 @@
+"""The whole engine on one machine, as one object: ``with Stack() as stack: …``.
+
+Several can run side by side, each on its own data folder and port, so tests run beside ``make run``.
+"""
+
+import fcntl
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol, Self
+
+from chalicelib.config import load_settings
+from infra.local.door import LocalDoor
+from infra.local.emulator import LocalEmulator
+from infra.local.postgres import LocalPostgres
+from infra.local.processes import ChildProcess, ServiceFailed, StackError
+from infra.local.redis import LocalRedis
+from infra.packaging import Package, PackagingError, build_package
+
+PROJECT = Path(__file__).parents[2]
+DATA_DIR = PROJECT / ".local"
+STAGE = "local"
+HEALTH_TIMEOUT_SECONDS = 30.0
+
+Progress = Callable[[str, float | None], None]
+"""Gets what was done and how many seconds it took, or what begins and None."""
+
+
+class Service(Protocol):
+    """What the stack runs."""
+
+    name: str
+    process: ChildProcess
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+
+    def stop(self) -> None:
+        """Stop it and whatever it started."""
+
+    def restart(self) -> None:
+        """Stop and start it at the same address; also after it died."""
+
+
+class Stack:
+    """Postgres, Redis, the emulated AWS with the engine deployed, and the front door.
+
+    Attributes:
+        url: The front door, such as ``http://localhost:3000``.
+        websocket_url: The same for WebSocket.
+        database_url: Postgres: ours, or the one the environment names.
+        redis_url: Redis, likewise.
+        aws_endpoint_url: The emulated AWS; its region is us-east-1, its credentials ``test``/``test``.
+        outputs: The deployed stack's outputs.
+        services: Our child processes by name: ``postgres``, ``redis``, ``emulator``, ``door``.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        data_dir: Path = DATA_DIR,
+        environment: Mapping[str, str] | None = None,
+        project: Path = PROJECT,
+        progress: Progress = lambda _text, _seconds: None,
+    ) -> None:
+        """Prepare the stack; nothing runs before ``start``.
+
+        Args:
+            port: The front door's port; 0 takes a free one, None the one of the settings.
+            data_dir: Where data, logs and the lock are kept.
+            environment: Settings that override this process's environment; an empty value removes one.
+            project: The source tree to deploy.
+            progress: Told about every step.
+
+        Raises:
+            SettingsError: a setting has a value that cannot be used.
+        """
+        self._environment = {**os.environ, **(environment or {})}
+        self._settings = load_settings(self._environment)
+        self._port = self._settings.port if port is None else port
+        self._data_dir = data_dir.resolve()
+        self._project = project
+        self._progress = progress
+        self._lock: IO[str] | None = None
+        self._package: Package | None = None
+        self.outputs: dict[str, str] = {}
+        self.services: dict[str, Service] = {}
+        self.url = self.websocket_url = self.aws_endpoint_url = ""
+        self.database_url = self._settings.database_url
+        self.redis_url = self._settings.redis_url
+
+    @property
+    def logs(self) -> Path:
+        return self._data_dir / "logs"
+
+    def start(self) -> None:
+        """Start everything and return when the engine answers that it is well.
+
+        Raises:
+            StackError: a step failed; nothing is left running.
+        """
+        try:
+            self._lock = _take_lock(self._data_dir)
+            self._keep_previous_logs()
+            self._create_services()
+            self._lock.write(f"process {os.getpid()}, {self.url}")
+            self._lock.flush()
+            self._start_services()
+            self._wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything, in the reverse order of starting. Does nothing the second time."""
+        for service in reversed(self.services.values()):
+            service.stop()
+        if isinstance(door := self.services.get("door"), LocalDoor):
+            door.close()
+        self.services = {}
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def failure(self) -> ServiceFailed | None:
+        """Return what is wrong if one of the services has ended by itself."""
+        for service in self.services.values():
+            if not service.process.running:
+                return service.process.failure()
+        return None
+
+    def restart_emulator(self) -> None:
+        """Start over with an empty cloud, as after a power cut: what was queued is gone, the database is not."""
+        self.services["emulator"].restart()
+        self._deploy(self._build())
+        self.services["door"].restart()
+        self._wait_until_healthy()
+
+    def _create_services(self) -> None:
+        door = LocalDoor(self._port, self._data_dir, self._environment)
+        self.services["door"] = door
+        self.url, self.websocket_url = door.url, door.websocket_url
+        if not self._names_one_of("DATABASE_URL", "POSTGRES_HOST"):
+            postgres = LocalPostgres(self._data_dir, self._environment)
+            self.services["postgres"], self.database_url = postgres, postgres.url
+        if not self._names_one_of("REDIS_URL", "REDIS_HOST"):
+            redis = LocalRedis(self._data_dir, self._environment)
+            self.services["redis"], self.redis_url = redis, redis.url
+        emulator = LocalEmulator(self._data_dir, self._environment)
+        self.services["emulator"], self.aws_endpoint_url = emulator, emulator.url
+        # Stopped first, so that nobody sees the rest go.
+        self.services["door"] = self.services.pop("door")
+
+    def _names_one_of(self, *variables: str) -> bool:
+        return any(self._environment.get(variable, "").strip() for variable in variables)
+
+    def _start_services(self) -> None:
+        """Start what does not depend on each other at the same time."""
+        pool = ThreadPoolExecutor(thread_name_prefix="start")
+        try:
+            database = pool.submit(self._prepare_database)
+            package = pool.submit(self._build)
+            others = [
+                pool.submit(self._start, self.services[name]) for name in ("redis", "emulator") if name in self.services
+            ]
+            pool.submit(_import_deploy)
+            _all_of([*others, package])
+            self._deploy(package.result())
+            _all_of([database])
+            self._start(self.services["door"])
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, service: Service) -> None:
+        started = time.monotonic()
+        service.start()
+        match service:
+            case LocalPostgres():
+                what = f"{service.name} {service.version} on 127.0.0.1:{service.port}"
+            case LocalDoor():
+                what = f"{service.name} on localhost:{service.port}"
+            case LocalRedis() | LocalEmulator():
+                what = f"{service.name} on 127.0.0.1:{service.port}"
+            case _:
+                what = service.name
+        self._progress(what, time.monotonic() - started)
+
+    def _prepare_database(self) -> None:
+        if "postgres" in self.services:
+            self._start(self.services["postgres"])
+        # Imported here, while others start: with its drivers it takes as long as starting Redis.
+        import psycopg
+
+        from infra.migrate import migrate
+
+        started = time.monotonic()
+        try:
+            applied = migrate(self.database_url, self._project / "chalicelib" / "store" / "migrations")
+        except psycopg.Error as error:
+            raise StackError(f"The database could not be migrated: {error}") from error
+        what = f"Migrations applied: {', '.join(applied)}" if applied else "Database schema up to date"
+        self._progress(what, time.monotonic() - started)
+
+    def _build(self) -> Package:
+        if self._package is None:
+            started = time.monotonic()
+            try:
+                self._package = build_package(
+                    self._project, self._project / ".local" / "build", STAGE, lambda line: self._progress(line, None)
+                )
+            except PackagingError as error:
+                raise StackError(str(error)) from error
+            size = self._package.archive.stat().st_size / 1_000_000
+            self._progress(f"Lambda package of {size:.1f} MB", time.monotonic() - started)
+        return self._package
+
+    def _deploy(self, package: Package) -> None:
+        from infra.deploy import DeployError, deploy
+
+        started = time.monotonic()
+        try:
+            self.outputs = deploy(
+                STAGE, endpoint_url=self.aws_endpoint_url, environment=self._deployed_settings(), package=package
+            )
+        except DeployError as error:
+            raise StackError(f"{error}\nLogs: {self.logs}") from error
+        gateway = f"{self.aws_endpoint_url}/_aws/execute-api"
+        door = self.services["door"]
+        assert isinstance(door, LocalDoor)
+        door.lead_to(
+            rest=f"{gateway}/{self.outputs['RestApiId']}/api",
+            websocket=f"{gateway}/{self.outputs['WebsocketApiId']}/ws",
+        )
+        self._progress("Engine deployed", time.monotonic() - started)
+
+    def _deployed_settings(self) -> dict[str, str]:
+        """Return what the template's parameters are taken from: never this machine's AWS account."""
+        own = {name: value for name, value in self._environment.items() if not name.startswith("AWS_")}
+        return {
+            **own,
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "PUBLIC_URL": self.url,
+            "WEBSOCKET_URL": self.websocket_url,
+            "EMULATOR_URL": self.aws_endpoint_url,
+            # Documented under two names; the template knows one.
+            "QUEUE_MAX_CONCURRENT": str(self._settings.queue_max_concurrent),
+        }
+
+    def _wait_until_healthy(self) -> None:
+        started = time.monotonic()
+        answer = "nothing"
+        # A proxy from the user's environment knows nothing of this machine's loopback.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while time.monotonic() - started < HEALTH_TIMEOUT_SECONDS:
+            try:
+                with opener.open(f"{self.url}/health", timeout=HEALTH_TIMEOUT_SECONDS):
+                    self._progress("Engine answers", time.monotonic() - started)
+                    return
+            except urllib.error.HTTPError as error:
+                answer = f"{error.code} {error.read().decode(errors='replace')[:2000]}"
+            except OSError as error:
+                answer = str(error)
+            if failure := self.failure():
+                raise failure
+            time.sleep(0.2)
+        raise StackError(f"The engine is not well. {self.url}/health answers: {answer}\nLogs: {self.logs}")
+
+    def _keep_previous_logs(self) -> None:
+        if self.logs.exists():
+            previous = self.logs.with_name("logs.previous")
+            shutil.rmtree(previous, ignore_errors=True)
+            self.logs.rename(previous)
+
+
+def _import_deploy() -> None:
+    # The AWS SDK takes half a second to import: time that passes anyway while the services start.
+    import infra.deploy  # noqa: F401
+
+
+def _all_of(futures: Sequence[Future[Any]]) -> None:
+    """Wait for all, and raise the first error as soon as there is one."""
+    for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+        future.result()
+
+
+def _take_lock(data_dir: Path) -> IO[str]:
+    """Take the data folder for this stack.
+
+    Raises:
+        StackError: another stack runs on it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = (data_dir / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read() or "starting"
+        lock.close()
+        raise StackError(f"A stack already runs on the data in {data_dir} ({holder}). Stop it first.") from None
+    lock.truncate(0)
+    return lock

@@ -1,0 +1,273 @@
+"""From the source tree to what CloudFormation deploys: a template and one zip.
+
+Chalice builds both. Around it stands what it leaves out: its dependency cache is keyed by the code too, so that
+every edit would download everything again, and it ships no compiled code, so that every cold start compiles.
+The dependencies are therefore installed once into a folder of their own and handed to Chalice as ``vendor``, and
+bytecode is added to the zip.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import py_compile
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Template = dict[str, Any]
+
+SOURCES = ("app.py", "chalicelib", ".chalice")
+"""What Chalice packages; ``chalicelib`` and ``.chalice`` are folders."""
+NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", "deployments", "deployed", "venv")
+EMULATED_STAGES = frozenset({"local", "localstack"})
+LAMBDA_PYTHONS = ((3, 12), (3, 13))
+"""Runtimes AWS supports that every dependency has wheels for; 3.11 is past its end of support on Lambda."""
+MANYLINUX = ("manylinux2014", "manylinux_2_28")
+"""Wheel platforms that Lambda's Amazon Linux 2023 (glibc 2.34) can load, without the architecture."""
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class PackagingError(Exception):
+    """The package could not be built; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A built package."""
+
+    template: Template
+    archive: Path
+    archive_digest: str
+    """SHA-256 of the zip's contents: the same code gives the same digest."""
+
+
+def build_package(
+    project: Path, build_root: Path, stage: str, report: Callable[[str], None] = lambda _: None
+) -> Package:
+    """Package the project for a stage, or return the previous package when nothing has changed.
+
+    Args:
+        project: The source tree.
+        build_root: Where build folders and caches are kept; two builds of a stage wait for each other.
+        stage: A stage of ``.chalice/config.json``.
+        report: Gets a line for each step that takes time.
+
+    Raises:
+        PackagingError: a source is missing, a dependency cannot be had, or Chalice refuses.
+    """
+    _check(project, stage)
+    build = build_root / stage
+    with _exclusively(build):
+        archive, template_file, record = build / "out" / "deployment.zip", build / "out" / "sam.json", build / "inputs"
+        inputs = inputs_digest(project, stage)
+        if not (record.exists() and record.read_text() == inputs and archive.exists()):
+            record.unlink(missing_ok=True)
+            dependencies = _install_dependencies(project / "requirements.txt", build_root, stage, report)
+            _copy_sources(project, build, stage, dependencies)
+            report("packaging")
+            _run_chalice(project, build, stage)
+            add_bytecode(archive)
+            record.write_text(inputs)
+        return Package(
+            template=json.loads(template_file.read_text()),
+            archive=archive,
+            archive_digest=hashlib.sha256(archive.read_bytes()).hexdigest(),
+        )
+
+
+def architecture_for(stage: str) -> str | None:
+    """Return the Lambda architecture an emulated stage needs, which is this machine's; None leaves the config's."""
+    if stage not in EMULATED_STAGES:
+        return None
+    return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
+
+
+def stage_config(config: dict[str, Any], stage: str) -> dict[str, Any]:
+    """Return Chalice's config with the architecture that this stage needs."""
+    stages = config.get("stages", {})
+    if stage not in stages:
+        raise PackagingError(f"Stage {stage!r} is not in .chalice/config.json; it has: {', '.join(sorted(stages))}.")
+    architecture = architecture_for(stage)
+    if architecture is None:
+        return config
+    return {**config, "stages": {**stages, stage: {**stages[stage], "lambda_architecture": architecture}}}
+
+
+def inputs_digest(project: Path, stage: str) -> str:
+    """Return a digest of all that decides what the package contains."""
+    digest = hashlib.sha256()
+    digest.update(f"{stage} {sys.version} {platform.platform()}".encode())
+    files = [project / "requirements.txt", project / "infra" / "app.json", Path(__file__)]
+    for source in SOURCES:
+        files += sorted(_shipped_files(project / source))
+    for file in files:
+        digest.update(f"\0{file.name}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _shipped_files(source: Path) -> Iterator[Path]:
+    if source.is_file():
+        yield source
+        return
+    for folder, folders, files in os.walk(source):
+        ignored = NOT_SHIPPED(folder, [*folders, *files])
+        folders[:] = sorted(set(folders) - ignored)
+        yield from (Path(folder, file) for file in files if file not in ignored)
+
+
+def _check(project: Path, stage: str) -> None:
+    for needed in (*SOURCES, "requirements.txt", "infra/app.json"):
+        if not (project / needed).exists():
+            raise PackagingError(f"{project / needed} is missing.")
+    if stage not in EMULATED_STAGES and sys.version_info[:2] not in LAMBDA_PYTHONS:
+        wanted = " or ".join(f"{major}.{minor}" for major, minor in LAMBDA_PYTHONS)
+        raise PackagingError(
+            f"Chalice packages for the Python it runs on, and AWS should run {wanted}, not "
+            f"{sys.version_info.major}.{sys.version_info.minor}. Make the environment again with one of them: "
+            "PYTHON=python3.13 make --always-make setup"
+        )
+
+
+@contextmanager
+def _exclusively(build: Path) -> Iterator[None]:
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install_dependencies(requirements: Path, build_root: Path, stage: str, report: Callable[[str], None]) -> Path:
+    """Install what ships besides our code, once for each lock, Python and platform."""
+    target = _wheel_target(requirements.parent, stage)
+    key = hashlib.sha256("\0".join([requirements.read_text(), sys.version, *target]).encode()).hexdigest()[:16]
+    folder = build_root / "dependencies" / key
+    if folder.exists():
+        return folder
+    report("downloading what ships to Lambda")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        unfinished = Path(temporary) / "site-packages"
+        _run(
+            [
+                *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"),
+                *("--no-deps", "--no-compile", "--only-binary", ":all:", *target),
+                *("--target", str(unfinished), "--requirement", str(requirements)),
+            ],
+            cwd=folder.parent,
+            what="The dependencies could not be installed",
+        )
+        # The bytecode is never checked against the source: unpacking the zip changes the times it would look at.
+        _run(
+            [
+                *(sys.executable, "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash"),
+                *("-s", str(unfinished), "-p", "/var/task", str(unfinished)),
+            ],
+            cwd=folder.parent,
+            what="The dependencies could not be compiled",
+        )
+        unfinished.rename(folder)
+    return folder
+
+
+def _wheel_target(project: Path, stage: str) -> list[str]:
+    """Return pip's options for the machine that runs the code; none when that is this one."""
+    if stage == "local":
+        return []
+    config = stage_config(json.loads((project / ".chalice" / "config.json").read_text()), stage)
+    architecture = config["stages"][stage].get("lambda_architecture", config.get("lambda_architecture", "x86_64"))
+    machine = "aarch64" if architecture == "arm64" else "x86_64"
+    options = ["--implementation", "cp", "--python-version", f"{sys.version_info.major}.{sys.version_info.minor}"]
+    for baseline in MANYLINUX:
+        options += ["--platform", f"{baseline}_{machine}"]
+    return options
+
+
+def _copy_sources(project: Path, build: Path, stage: str, dependencies: Path) -> None:
+    for old in (*SOURCES, "out", "vendor"):
+        path = build / old
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    for source in SOURCES:
+        if (project / source).is_dir():
+            shutil.copytree(project / source, build / source, ignore=NOT_SHIPPED)
+        else:
+            shutil.copy2(project / source, build / source)
+    config_file = build / ".chalice" / "config.json"
+    config_file.write_text(json.dumps(stage_config(json.loads(config_file.read_text()), stage), indent=2))
+    (build / "requirements.txt").write_text("")
+    (build / "vendor").symlink_to(dependencies.resolve(), target_is_directory=True)
+
+
+def _run_chalice(project: Path, build: Path, stage: str) -> None:
+    _run(
+        [
+            *(sys.executable, "-c", "import sys; from chalice.cli import main; sys.exit(main())"),
+            *("--project-dir", str(build), "package", "--stage", stage),
+            *("--merge-template", str(project / "infra" / "app.json"), str(build / "out")),
+        ],
+        cwd=build,
+        what=f"`chalice package --stage {stage}` failed",
+    )
+
+
+def _run(command: list[str], cwd: Path, what: str) -> None:
+    environment = {
+        **os.environ,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        output = (done.stdout + done.stderr).strip().splitlines()
+        raise PackagingError("\n".join([f"{what}:", *(f"  {line}" for line in output[-25:])]))
+
+
+def add_bytecode(archive: Path) -> None:
+    """Rewrite a zip so that every module has its bytecode, and the same contents give the same bytes.
+
+    A cold start imports some hundred modules from a read-only folder; compiling them would cost it about a second.
+    """
+    with zipfile.ZipFile(archive) as built:
+        contents = {name: built.read(name) for name in built.namelist() if not name.endswith("/")}
+    with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
+        for name in [name for name in contents if name.endswith(".py")]:
+            path = Path(name)
+            compiled = f"{path.parent}/__pycache__/{path.stem}.{sys.implementation.cache_tag}.pyc".removeprefix("./")
+            if compiled not in contents:
+                contents[compiled] = _compile(name, contents[name], Path(temporary))
+        rewritten = Path(temporary) / "deployment.zip"
+        with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
+            for name in sorted(contents):
+                entry = zipfile.ZipInfo(name, ZIP_EPOCH)
+                entry.external_attr = 0o644 << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                target.writestr(entry, contents[name])
+        rewritten.replace(archive)
+
+
+def _compile(name: str, source: bytes, folder: Path) -> bytes:
+    source_file, compiled = folder / "module.py", folder / "module.pyc"
+    source_file.write_bytes(source)
+    py_compile.compile(
+        str(source_file),
+        cfile=str(compiled),
+        dfile=f"/var/task/{name}",
+        doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    return compiled.read_bytes()
