@@ -82,7 +82,8 @@ def plan_deployment(target: Target, package: Package, account: str, environment:
     Raises:
         DeployError: a template parameter has no value.
     """
-    template = adapt_for_emulator(package.template) if target.emulated else package.template
+    parameters = template_parameters(package.template, environment)
+    template = adapt_for_emulator(package.template, parameters) if target.emulated else package.template
     bucket = f"{APPLICATION}-artifacts-{account}-{target.region}"
     archive_key = f"{package.archive_digest}.zip"
     body = json.dumps(point_functions_at(template, bucket, archive_key))
@@ -93,17 +94,23 @@ def plan_deployment(target: Target, package: Package, account: str, environment:
         archive_key=archive_key,
         template=body,
         template_key=f"{package.archive_digest}.json" if len(body.encode()) > INLINE_TEMPLATE_BYTES else None,
-        parameters=template_parameters(template, environment),
+        parameters=parameters,
     )
 
 
-def adapt_for_emulator(template: Template) -> Template:
+def adapt_for_emulator(template: Template, parameters: Mapping[str, str]) -> Template:
     """Return the template without what emulators do not know.
 
-    MiniStack has no ``AWS::ApiGatewayV2::Deployment``; a stage that deploys itself needs none.
+    MiniStack has no ``AWS::ApiGatewayV2::Deployment``; a stage that deploys itself needs none. It keeps a number
+    that comes from a parameter as text, on which an event source's poller fails; so numbers are written out.
     """
+    numbers = {
+        name: int(parameters[name])
+        for name, declared in template.get("Parameters", {}).items()
+        if declared["Type"] == "Number"
+    }
     resources = {
-        name: resource
+        name: _with_numbers(resource, numbers)
         for name, resource in template["Resources"].items()
         if resource["Type"] != "AWS::ApiGatewayV2::Deployment"
     }
@@ -112,6 +119,16 @@ def adapt_for_emulator(template: Template) -> Template:
             properties = {key: value for key, value in resource["Properties"].items() if key != "DeploymentId"}
             resources[name] = {**resource, "Properties": {**properties, "AutoDeploy": True}}
     return {**template, "Resources": resources}
+
+
+def _with_numbers(part: Any, numbers: Mapping[str, int]) -> Any:
+    if isinstance(part, list):
+        return [_with_numbers(element, numbers) for element in part]
+    if not isinstance(part, dict):
+        return part
+    if part.keys() == {"Ref"} and part["Ref"] in numbers:
+        return numbers[part["Ref"]]
+    return {key: _with_numbers(value, numbers) for key, value in part.items()}
 
 
 def point_functions_at(template: Template, bucket: str, key: str) -> Template:

@@ -244,8 +244,8 @@ class Stack:
         door = self.services["door"]
         assert isinstance(door, LocalDoor)
         door.lead_to(
-            rest=f"{gateway}/{self.outputs['RestApiId']}/api",
-            websocket=f"{gateway}/{self.outputs['WebsocketApiId']}/ws",
+            rest=f"{gateway}/{self.outputs['RestAPIId']}/api",
+            websocket=f"{gateway}/{self.outputs['WebsocketAPIId']}/ws",
         )
         self._progress("Engine deployed", time.monotonic() - started)
 
@@ -256,7 +256,6 @@ class Stack:
             **own,
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
-            "PUBLIC_URL": self.url,
             "WEBSOCKET_URL": self.websocket_url,
             "EMULATOR_URL": self.aws_endpoint_url,
             # Documented under two names; the template knows one.

@@ -1,0 +1,1 @@
+"""Measurements of the whole engine; each prints what it measured and how."""

@@ -1,0 +1,183 @@
+"""How many orders a minute the ten slots carry, and how long the parts of it take.
+
+All orders are posted through the front door as fast as it takes them. A sample of them is watched on a WebSocket,
+as clients would; the rest is read from Postgres afterwards, whose clock all processes on this machine share.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, quantiles
+
+import aiohttp
+import boto3
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from infra.local.stack import Stack
+
+ORDER = {"userId": "bench", "orderType": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": 1.5}
+POSTS_IN_FLIGHT = 8
+WATCHED_EVERY = 5
+DEADLINE_SECONDS = 120.0
+DURATION = re.compile(r"\tDuration: (\d+) ms")
+
+_ENDED = """
+    SELECT count(*) FILTER (WHERE status = 'confirmed'), count(*) FILTER (WHERE status = 'failed'),
+           extract(epoch FROM max(updated_at))
+    FROM orders WHERE id = ANY(%s)
+"""
+_LANDED = """
+    SELECT orders.id::text, extract(epoch FROM lands_at)::float8
+    FROM orders JOIN simulated_transactions USING (tx_hash) WHERE orders.id = ANY(%s)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What one run measured; times in seconds."""
+
+    orders: int
+    confirmed: int
+    failed: int
+    elapsed: float
+    execute_times: Sequence[float]
+    post_times: Sequence[float]
+    message_delays: Sequence[float]
+    """From a swap's landing to the ``confirmed`` message at a client, for the watched orders."""
+    slots: int
+
+    @property
+    def confirmed_per_minute(self) -> float:
+        """Confirmed orders a minute, from the first POST to the last confirmation."""
+        return self.confirmed / self.elapsed * 60
+
+    @property
+    def slot_limit_per_minute(self) -> float:
+        """What the slots could carry if they were never idle."""
+        return self.slots / mean(self.execute_times) * 60
+
+
+def measure_throughput(stack: Stack, orders: int) -> Figures:
+    """Place ``orders`` orders at once and wait for the end of each.
+
+    Raises:
+        TimeoutError: not all of them ended in time.
+    """
+    return asyncio.run(_measure(stack, orders))
+
+
+async def _measure(stack: Stack, orders: int) -> Figures:
+    post_times: list[float] = []
+    watchers: list[asyncio.Task[tuple[str, float]]] = []
+    ids: list[str] = []
+    gate = asyncio.Semaphore(POSTS_IN_FLIGHT)
+    async with aiohttp.ClientSession() as client:
+
+        async def place(number: int) -> None:
+            async with gate:
+                begun = time.perf_counter()
+                async with client.post(f"{stack.url}/api/orders/execute", json=ORDER) as answer:
+                    answer.raise_for_status()
+                    order_id = (await answer.json())["orderId"]
+                post_times.append(time.perf_counter() - begun)
+            ids.append(order_id)
+            if number % WATCHED_EVERY == 0:
+                url = f"{stack.websocket_url}?orderId={order_id}"
+                watchers.append(asyncio.create_task(_hear_confirmation(client, url, order_id)))
+
+        started = time.time()
+        await asyncio.gather(*(place(number) for number in range(orders)))
+        confirmed, failed, ended = await _wait_for_all(stack.database_url, ids)
+        heard = dict(await asyncio.gather(*watchers))
+    landed = await _landed_at(stack.database_url, ids)
+    return Figures(
+        orders=orders,
+        confirmed=confirmed,
+        failed=failed,
+        elapsed=ended - started,
+        execute_times=_execute_times(stack, started),
+        post_times=post_times,
+        message_delays=[at - landed[order_id] for order_id, at in heard.items() if order_id in landed],
+        slots=10,
+    )
+
+
+async def _hear_confirmation(client: aiohttp.ClientSession, url: str, order_id: str) -> tuple[str, float]:
+    """Watch an order as its client would; return when its last message came."""
+    at = 0.0
+    async with client.ws_connect(url) as socket:
+        async for message in socket:
+            if json.loads(message.data)["event"] == "confirmed":
+                at = time.time()
+    return order_id, at
+
+
+async def _wait_for_all(database_url: str, ids: list[str]) -> tuple[int, int, float]:
+    """Wait until every order has ended; return how many confirmed, how many failed, and when the last one did."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        while time.monotonic() < deadline:
+            row = await (await connection.execute(_ENDED, (ids,))).fetchone()
+            assert row is not None
+            if row[0] + row[1] == len(ids):
+                return row[0], row[1], float(row[2])
+            await asyncio.sleep(0.25)
+    raise TimeoutError(f"{row[0]} of {len(ids)} orders confirmed and {row[1]} failed in {DEADLINE_SECONDS:.0f} s")
+
+
+async def _landed_at(database_url: str, ids: list[str]) -> dict[str, float]:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        rows = await (await connection.execute(_LANDED, (ids,))).fetchall()
+    return dict(rows)
+
+
+def _execute_times(stack: Stack, since: float) -> list[float]:
+    """Return how long each call of ``execute_order`` took, as the emulated Lambda reports it."""
+    logs = boto3.client(
+        "logs",
+        endpoint_url=stack.aws_endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    group = next(name for name in groups if "ExecuteOrder" in name)
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group, filterPattern="REPORT", startTime=int(since * 1000)
+    )
+    reports = [DURATION.search(event["message"]) for page in pages for event in page["events"]]
+    return [int(report[1]) / 1000 for report in reports if report]
+
+
+def show(console: Console, figures: Figures, package_megabytes: float) -> None:
+    """Print the figures as a table."""
+    post_p50, post_p99 = _percentiles(figures.post_times)
+    message_p50, message_p99 = _percentiles(figures.message_delays)
+    share = figures.confirmed_per_minute / figures.slot_limit_per_minute
+    table = Table(title=f"{figures.orders} market orders at once, documented delays, {figures.slots} slots")
+    table.add_column("measured")
+    table.add_column("value", justify="right")
+    table.add_column("how", style="dim")
+    watched = f"for {len(figures.message_delays)} watched orders"
+    for row in (
+        ("confirmed / failed", f"{figures.confirmed} / {figures.failed}", "in Postgres"),
+        ("confirmed a minute", f"{figures.confirmed_per_minute:,.0f}", "first POST to last confirmation"),
+        ("mean time in a slot", f"{mean(figures.execute_times) * 1000:,.0f} ms", "execute_order, as Lambda bills it"),
+        ("share of the slot limit", f"{share:.0%}", f"of {figures.slot_limit_per_minute:,.0f} a minute"),
+        ("POST p50 / p99", f"{post_p50:,.0f} / {post_p99:,.0f} ms", f"{POSTS_IN_FLIGHT} at a time"),
+        ("landing to message p50 / p99", f"{message_p50:,.0f} / {message_p99:,.0f} ms", watched),
+        ("Lambda package", f"{package_megabytes:.1f} MB", "zipped"),
+    ):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _percentiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile in milliseconds."""
+    cuts = quantiles(seconds, n=100, method="inclusive")
+    return cuts[49] * 1000, cuts[98] * 1000
