@@ -19,10 +19,22 @@ def decode_json(data: bytes | str) -> Any:
     """Read JSON; no number passes through a float.
 
     Raises:
-        ValueError: ``data`` is not JSON.
+        ValueError: ``data`` is not JSON, or is nested too deeply, or holds a number beyond any Decimal.
     """
+    try:
+        return _decode(data)
+    except (RecursionError, ArithmeticError) as error:
+        raise ValueError("it is nested too deeply, or holds a number that is out of range") from error
+
+
+def _decode(data: bytes | str) -> Any:
     try:
         return _decoder.decode(data)
     except msgspec.ValidationError:
         # An integer of thousands of digits is valid JSON, yet more than msgspec reads.
-        return json.loads(data, parse_float=Decimal, parse_int=Decimal)
+        return json.loads(data, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> None:
+    # Python's own parser takes NaN and Infinity, which JSON does not have.
+    raise ValueError(f"{name} is not a JSON value")

@@ -19,6 +19,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.config import SettingsError, load_settings
 from infra.packaging import EMULATED_STAGES, Package, PackagingError, Template, build_package
 
 PROJECT = Path(__file__).parents[1]
@@ -160,6 +161,21 @@ def template_parameters(template: Template, environment: Mapping[str, str]) -> d
     if missing:
         raise DeployError("\n".join(missing))
     return values
+
+
+def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with every setting under the one name that the template knows.
+
+    Raises:
+        SettingsError: a setting has a value that cannot be used.
+    """
+    settings = load_settings(environment)
+    resolved = {**environment, "QUEUE_MAX_CONCURRENT": str(settings.queue_max_concurrent)}
+    if environment.get("POSTGRES_HOST", "").strip():
+        resolved["DATABASE_URL"] = settings.database_url
+    if environment.get("REDIS_HOST", "").strip():
+        resolved["REDIS_URL"] = settings.redis_url
+    return resolved
 
 
 def environment_variable(parameter: str) -> str:
@@ -386,8 +402,14 @@ def main() -> None:
     parser.add_argument("--region", default=os.environ.get("AWS_REGION") or DEFAULT_REGION)
     options = parser.parse_args()
     try:
-        outputs = deploy(options.stage, endpoint_url=options.endpoint_url, region=options.region, report=print)
-    except (DeployError, PackagingError) as error:
+        outputs = deploy(
+            options.stage,
+            endpoint_url=options.endpoint_url,
+            region=options.region,
+            environment=resolve_settings(os.environ),
+            report=print,
+        )
+    except (SettingsError, DeployError, PackagingError) as error:
         sys.exit(str(error))
     width = max(map(len, outputs), default=0)
     for name, value in sorted(outputs.items()):

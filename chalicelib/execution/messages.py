@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from chalicelib.observability import logger
 from chalicelib.resources import Queue, ResourceUnavailable
@@ -39,9 +40,11 @@ def order_id_of(record: Record) -> str:
         PoisonMessage: it names none.
     """
     order_id = record.body.get("orderId") if isinstance(record.body, dict) else None
-    if not isinstance(order_id, str):
-        raise PoisonMessage(f"{record.body!r} names no order")
-    return order_id
+    try:
+        # Postgres refuses any other text with an error, which would take a whole batch down.
+        return str(UUID(order_id))
+    except (TypeError, ValueError, AttributeError) as wrong:
+        raise PoisonMessage(f"{record.body!r} names no order") from wrong
 
 
 def work_off(records: Collection[Record], queue: Queue, work: Callable[[Record], float | None]) -> BatchAnswer:

@@ -100,25 +100,24 @@ class Publisher:
             list(pool.map(lambda viewer: self._serve_event(viewer, event), viewers))
 
     def _serve_event(self, viewer: Viewer, event: OrderEvent) -> None:
-        """Serve the event at hand; what came between it and the viewer's cursor is read from the history."""
+        """Serve the event at hand; what lies between the viewer's cursor and it is read from the history."""
         in_turn = viewer.cursor == event.seq - 1
-        events = [event] if in_turn else self._store.events(event.order_id, viewer.cursor)
-        self._serve(event.order_id, viewer, events)
+        self._serve(event.order_id, viewer, [event] if in_turn else None)
 
     def _serve(
         self,
         order_id: str,
         viewer: Viewer,
-        events: Sequence[OrderEvent],
+        events: Sequence[OrderEvent] | None,
         *,
         ended: bool = False,
         opening: bool = False,
     ) -> None:
-        """Deliver ``events`` and whatever comes up meanwhile, until the viewer has everything."""
+        """Deliver ``events``, by default the history, and what comes up meanwhile, until the viewer has everything."""
         connection_id, cursor = viewer.connection_id, viewer.cursor
         try:
             while True:
-                for event in events:
+                for event in self._store.events(order_id, cursor) if events is None else events:
                     if not self._post(connection_id, encode_json(event), opening):
                         self._viewers.forget(connection_id)
                         return
@@ -128,7 +127,7 @@ class Publisher:
                     self._connections.close(connection_id)
                 if newest <= 0:
                     return
-                events = self._store.events(order_id, cursor)
+                events = None
         except ResourceUnavailable as unavailable:
             logger.warning(f"{connection_id} not served: {unavailable}", orderId=order_id, seq=cursor)
 

@@ -23,7 +23,7 @@ PRICE_MOVE = (0.998, 1.002)
 _SUBMIT = """
     INSERT INTO simulated_transactions (tx_hash, lands_at, outcome, amount_out, error)
     SELECT %(tx_hash)s, now() + %(delay)s, %(outcome)s, %(amount_out)s, %(error)s
-    WHERE now() < %(expires_at)s
+    WHERE now() + %(delay)s < %(expires_at)s
     ON CONFLICT (tx_hash) DO NOTHING
 """
 _STATUSES = """
@@ -42,7 +42,7 @@ class SimulatedChain:
     latency: float
 
     def submit(self, transaction: SignedTransaction) -> None:
-        """Take a transaction in; an expired one is ignored, as a chain would. See ``Chain.submit``."""
+        """Take a transaction in; one that would land after it expired is ignored. See ``Chain.submit``."""
         swap = read_transaction(transaction.payload)
         drawn_for = (swap.venue, swap.trade.pair, swap.trade.side, swap.trade.amount)
         move = Decimal(str(self.chance.uniform(*PRICE_MOVE, "move", *drawn_for)))
