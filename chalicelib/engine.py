@@ -85,7 +85,7 @@ class Engine:
     def publisher(self) -> Publisher:
         """Says what happened."""
         connections = ManagementApi(self.settings.management_api_url)
-        return Publisher(self.store, self.viewers, connections, self._sleep)
+        return Publisher(self.store, self.viewers, connections, self.replays, self._sleep)
 
     @cached_property
     def chance(self) -> Chance:

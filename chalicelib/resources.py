@@ -8,9 +8,12 @@ where they are first needed: a function that never touches one does not pay for 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -23,9 +26,13 @@ if TYPE_CHECKING:
     import redis
 
 Row = dict[str, Any]
+
+# Answers stay quick while a part is down: one statement, or one connection, gets this long.
+DATABASE_SECONDS = 0.8
 CONNECT_SECONDS = 2
-STATEMENT_SECONDS = 5
-REDIS_SECONDS = 0.5
+REDIS_SECONDS = 0.3
+BREATHER_SECONDS = 1.0
+"""After Redis did not answer it is left alone for this long, so that an outage costs a wait only now and then."""
 
 set_json_dumps(encode_json)
 set_json_loads(decode_json)
@@ -39,6 +46,24 @@ class ResourceUnavailable(Exception):
         super().__init__(f"{part} is not available: {reason}")
 
 
+class _ImpatientConnection(psycopg.Connection[Row]):
+    """A connection on which nothing waits longer than ``patience`` seconds.
+
+    The server's own ``statement_timeout`` does not help when the server, or the way to it, has stopped.
+    """
+
+    patience = DATABASE_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, timeout or self.patience)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                # The answer may still come, and must not be taken for the next statement's.
+                self.close()
+            raise
+
+
 class Database:
     """A Postgres connection that comes back.
 
@@ -48,24 +73,31 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._connection: psycopg.Connection[Row] | None = None
+        self._connection: _ImpatientConnection | None = None
 
-    def run(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    def run(self, statement: str, parameters: Mapping[str, Any], patience: float = DATABASE_SECONDS) -> list[Row]:
         """Run one statement and return its rows.
+
+        Args:
+            statement: SQL with named parameters.
+            parameters: Their values.
+            patience: Seconds to wait for the answer.
 
         Raises:
             ResourceUnavailable: Postgres does not answer.
         """
-        reused = self._connection is not None
+        idle_since_last_call = self._connection
         try:
-            return self._run(statement, parameters)
+            return self._run(statement, parameters, patience)
         except psycopg.OperationalError as error:
-            if not self._drop_if_broken() or not reused:
+            died_unseen = idle_since_last_call is not None and idle_since_last_call.broken
+            self._forget_broken()
+            if not died_unseen:
                 raise ResourceUnavailable("Postgres", error) from error
         try:
-            return self._run(statement, parameters)
+            return self._run(statement, parameters, patience)
         except psycopg.OperationalError as error:
-            self._drop_if_broken()
+            self._forget_broken()
             raise ResourceUnavailable("Postgres", error) from error
 
     def close(self) -> None:
@@ -74,32 +106,58 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def _run(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    def _run(self, statement: str, parameters: Mapping[str, Any], patience: float) -> list[Row]:
         if self._connection is None:
-            self._connection = psycopg.connect(
-                self._url,
-                autocommit=True,
-                row_factory=dict_row,
-                connect_timeout=CONNECT_SECONDS,
-                application_name="order-execution-engine",
-                options=f"-c timezone=UTC -c statement_timeout={STATEMENT_SECONDS}s",
-            )
+            self._connection = _connect(self._url)
+        self._connection.patience = patience
         cursor = self._connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
-    def _drop_if_broken(self) -> bool:
-        """Forget a connection that cannot be used any more; say whether there is none now."""
-        if self._connection is not None and self._connection.broken:
+    def _forget_broken(self) -> None:
+        if self._connection is not None and self._connection.closed:
             self._connection = None
-        return self._connection is None
+
+
+def _connect(url: str) -> _ImpatientConnection:
+    """Connect, or give up after ``DATABASE_SECONDS``; libpq itself would wait two seconds at least."""
+
+    def open_connection() -> _ImpatientConnection:
+        return _ImpatientConnection.connect(
+            url,
+            autocommit=True,
+            row_factory=dict_row,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="order-execution-engine",
+            options="-c timezone=UTC",
+        )
+
+    opener = ThreadPoolExecutor(1, thread_name_prefix="connect")
+    opening = opener.submit(open_connection)
+    opener.shutdown(wait=False)
+    try:
+        return opening.result(DATABASE_SECONDS)
+    except TimeoutError as late:
+        opening.add_done_callback(_close_late_connection)
+        raise psycopg.OperationalError(f"no connection within {DATABASE_SECONDS} s") from late
+
+
+def _close_late_connection(opening: Future[_ImpatientConnection]) -> None:
+    if opening.exception() is None:
+        opening.result().close()
 
 
 class Redis:
-    """A Redis connection for scripts, each of which is one atomic round trip."""
+    """A Redis connection for scripts, each of which is one atomic round trip.
 
-    def __init__(self, url: str) -> None:
+    All that is in Redis may be lost, so it is never waited for: a call gives up quickly, and after one that failed
+    the next ones fail at once for a moment.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
+        self._clock = clock
         self._client: redis.Redis | None = None
+        self._back_at = 0.0
 
     def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a Lua script and return its answer; strings come back as ``str``.
@@ -109,18 +167,21 @@ class Redis:
         """
         import redis
 
+        if self._clock() < self._back_at:
+            raise ResourceUnavailable("Redis", "it did not answer a moment ago")
         if self._client is None:
-            # It gives up quickly, since all that is in Redis may be lost, and reconnects by itself.
-            self._client = redis.Redis.from_url(
-                self._url,
-                decode_responses=True,
-                socket_connect_timeout=REDIS_SECONDS,
-                socket_timeout=REDIS_SECONDS,
-            )
+            self._client = _redis_client(self._url)
         try:
             return self._client.eval(script, len(keys), *keys, *arguments)
         except redis.RedisError as error:
+            self._back_at = self._clock() + BREATHER_SECONDS
             raise ResourceUnavailable("Redis", error) from error
+
+    def close(self) -> None:
+        """Close the connection; the next script opens a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def probe(self) -> None:
         """Run the smallest script there is."""
@@ -208,8 +269,32 @@ class ManagementApi:
             return
 
 
-@cache
+def _redis_client(url: str) -> redis.Redis:
+    """Open a client that reconnects by itself once, without a pause, when its connection has died unseen."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=REDIS_SECONDS,
+        socket_timeout=REDIS_SECONDS,
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    )
+
+
+_making_a_client = Lock()
+"""Many threads may use a client, but boto3 lets only one at a time make one."""
+
+
 def _aws_client(service: str, endpoint_url: str | None = None) -> Any:
+    with _making_a_client:
+        return _make_aws_client(service, endpoint_url)
+
+
+@cache
+def _make_aws_client(service: str, endpoint_url: str | None) -> Any:
     """Open a client that gives up quickly: a worker that waits for a dead endpoint holds one of the ten slots."""
     import boto3
     from botocore.config import Config

@@ -54,6 +54,9 @@ class Settlement:
             ResourceUnavailable: Postgres does not answer; nothing was lost.
         """
         in_flight = {swap.tx_hash: InFlight(order, swap) for order, swap in self.store.in_flight(order_ids)}
+        for settled in set(order_ids) - {order.order_id for order, _ in in_flight.values()}:
+            # Whoever settled it may have died before saying so.
+            self.publisher.catch_up_later(settled)
         looks = round(WATCH_SECONDS / LOOK_SECONDS)
         for look in range(looks):
             self._look(in_flight)

@@ -1,7 +1,7 @@
 """Say what happened: one log line, one metric, and one message to everybody who listens.
 
 A step is published after its commit, so nobody hears of what did not happen. If publishing fails, the step still
-stands: the log line is written, and a viewer catches up by replay.
+stands: the log line is written, and a message to the replay queue sees to it that the viewers catch up.
 """
 
 import time
@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import OrderEvent
-from chalicelib.resources import ManagementApi, ResourceUnavailable
+from chalicelib.resources import ManagementApi, Queue, ResourceUnavailable
 from chalicelib.store.orders import OrderStore, Step
-from chalicelib.streaming.viewers import Viewer, Viewers
+from chalicelib.streaming.viewers import SERVE_MS, Viewer, Viewers
 from chalicelib.wire import encode_json
 
 PUSH_THREADS = 8
+CATCH_UP_SECONDS = SERVE_MS / 1000 + 1
+"""When a viewer that a dead process served is free again."""
 # A connection cannot be posted to until its $connect has returned, and the replay may be quicker than that.
 OPENING_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
@@ -29,11 +31,13 @@ class Publisher:
         store: OrderStore,
         viewers: Viewers,
         connections: ManagementApi,
+        replays: Queue,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
         self._viewers = viewers
         self._connections = connections
+        self._replays = replays
         self._sleep = sleep
 
     def publish(self, step: Step) -> None:
@@ -54,11 +58,41 @@ class Publisher:
         )
         count(f"Orders{event.event.capitalize()}")
         try:
-            waiting = self._viewers.publish(order.order_id, event.seq, encode_json(order))
+            audience = self._viewers.publish(order.order_id, event.seq, encode_json(order))
         except ResourceUnavailable as unavailable:
             logger.warning(f"not streamed: {unavailable}", orderId=order.order_id, seq=event.seq)
+            # What a viewer misses here comes with the next event; after the last one there is no next.
+            if is_terminal(event.status):
+                self.catch_up_later(order.order_id)
             return
-        self._serve_all(waiting, event)
+        self._serve_all(audience.free, lambda viewer: self._serve_event(viewer, event))
+        if audience.busy:
+            # Whoever serves them will see this event too, unless it has died.
+            self.catch_up_later(order.order_id)
+
+    def catch_up(self, order_id: str) -> float | None:
+        """Serve every viewer that lacks an event, after something kept one from being published.
+
+        Returns:
+            None when nobody lacks one, or after how many seconds to look again.
+
+        Raises:
+            ResourceUnavailable: Postgres or Redis does not answer.
+        """
+        order = self._store.find(order_id)
+        if order is None:
+            return None
+        audience = self._viewers.publish(order_id, order.seq, encode_json(order))
+        ended = is_terminal(order.status)
+        self._serve_all(audience.free, lambda viewer: self._serve(order_id, viewer, ended=ended))
+        return CATCH_UP_SECONDS if audience.busy else None
+
+    def catch_up_later(self, order_id: str) -> None:
+        """Have ``catch_up`` called once a viewer whose server died is free again."""
+        try:
+            self._replays.send({"orderId": order_id}, delay=CATCH_UP_SECONDS)
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"viewers catch up when they reconnect: {unavailable}", orderId=order_id)
 
     def replay(self, order_id: str, connection_id: str, *, opening: bool = False) -> bool:
         """Bring a viewer up to date that was added for a replay; False when there is no such order.
@@ -91,13 +125,13 @@ class Publisher:
         """Close a connection from the server's side."""
         self._connections.close(connection_id)
 
-    def _serve_all(self, viewers: Sequence[Viewer], event: OrderEvent) -> None:
+    def _serve_all(self, viewers: Sequence[Viewer], serve: Callable[[Viewer], None]) -> None:
         if len(viewers) < 2:
             for viewer in viewers:
-                self._serve_event(viewer, event)
+                serve(viewer)
             return
         with ThreadPoolExecutor(min(len(viewers), PUSH_THREADS)) as pool:
-            list(pool.map(lambda viewer: self._serve_event(viewer, event), viewers))
+            list(pool.map(serve, viewers))
 
     def _serve_event(self, viewer: Viewer, event: OrderEvent) -> None:
         """Serve the event at hand; what lies between the viewer's cursor and it is read from the history."""
@@ -108,7 +142,7 @@ class Publisher:
         self,
         order_id: str,
         viewer: Viewer,
-        events: Sequence[OrderEvent] | None,
+        events: Sequence[OrderEvent] | None = None,
         *,
         ended: bool = False,
         opening: bool = False,
@@ -130,6 +164,7 @@ class Publisher:
                 events = None
         except ResourceUnavailable as unavailable:
             logger.warning(f"{connection_id} not served: {unavailable}", orderId=order_id, seq=cursor)
+            self.catch_up_later(order_id)
 
     def _post(self, connection_id: str, data: bytes, opening: bool = False) -> bool:
         for pause in OPENING_PAUSES if opening else ():

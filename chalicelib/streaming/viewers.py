@@ -42,17 +42,21 @@ _PUBLISH = (
     + """
 local seq, serve = tonumber(ARGV[1]), tonumber(ARGV[4])
 remember(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
-local free = {}
+local busy, free = 0, {}
 local viewers = redis.call('HGETALL', KEYS[2])
 for i = 1, #viewers, 2 do
-    local cursor, served_until = viewers[i + 1]:match('(%d+):(%d+)')
-    if tonumber(cursor) < seq and tonumber(served_until) <= now then
-        redis.call('HSET', KEYS[2], viewers[i], cursor .. ':' .. string.format('%.0f', now + serve))
-        free[#free + 1] = viewers[i]
-        free[#free + 1] = tonumber(cursor)
+    local cursor, served_until, reserved = viewers[i + 1]:match('(%d+):(%d+)(.*)')
+    if tonumber(cursor) < seq then
+        if tonumber(served_until) <= now then
+            redis.call('HSET', KEYS[2], viewers[i], cursor .. ':' .. string.format('%.0f', now + serve))
+            free[#free + 1] = viewers[i]
+            free[#free + 1] = tonumber(cursor)
+        elseif reserved == '' then
+            busy = busy + 1
+        end
     end
 end
-return free
+return {busy, free}
 """
 )
 
@@ -147,17 +151,25 @@ class Viewer:
     cursor: int
 
 
+@dataclass(frozen=True)
+class Audience:
+    """Who lacks an event: viewers the caller has taken and must serve, and how many others serve just now."""
+
+    free: tuple[Viewer, ...]
+    busy: int
+
+
 class Viewers:
     """The registry of viewers; each method is one round trip and raises ``ResourceUnavailable`` without Redis."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def publish(self, order_id: str, seq: int, state: bytes) -> list[Viewer]:
-        """Note the order's newest event and state; return the viewers the caller has to serve."""
+    def publish(self, order_id: str, seq: int, state: bytes) -> Audience:
+        """Note the order's newest event and state; return the viewers that lack it, and take the free ones."""
         keys = [_state(order_id), _viewers(order_id)]
-        free = self._redis.run(_PUBLISH, keys, [seq, state, STATE_MS, SERVE_MS])
-        return [Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2)]
+        busy, free = self._redis.run(_PUBLISH, keys, [seq, state, STATE_MS, SERVE_MS])
+        return Audience(tuple(Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2)), int(busy))
 
     def delivered(self, order_id: str, connection_id: str, cursor: int, *, ended: bool) -> int:
         """Note that the viewer has everything up to ``cursor``, which ``ended`` says was the order's last event.

@@ -45,16 +45,24 @@ class Sockets:
             message["error"] = refused.problem
         self.replays.send(message)
 
-    def replay(self, message: Mapping[str, Any]) -> None:
-        """Send a new connection its order's history, or the reason why it gets none, and then close it."""
-        connection_id = message["connectionId"]
-        error = message.get("error")
+    def replay(self, message: Mapping[str, Any]) -> float | None:
+        """Bring viewers up to date: a new connection, or all of an order that may have missed an event.
+
+        A new connection that cannot be served is told why and closed.
+
+        Returns:
+            None when done, or after how many seconds to try again.
+        """
+        if "connectionId" not in message:
+            return self.publisher.catch_up(message["orderId"])
+        connection_id, error = message["connectionId"], message.get("error")
         if error is None:
             if self.publisher.replay(message["orderId"], connection_id, opening=True):
-                return
+                return None
             error = _unknown_order(message["orderId"]).problem
         if self.publisher.send(connection_id, _error(error), opening=True):
             self.publisher.close(connection_id)
+        return None
 
     def receive(self, connection_id: str, body: str) -> None:
         """Do what a message asks for, or answer why not."""
@@ -85,14 +93,24 @@ class Sockets:
         """Place an order and stream it on this connection; its first event is the acknowledgement."""
         request = read_order(values)
         try:
-            order = self.intake.place(
-                request,
-                before_publishing=lambda order_id: self.viewers.watch(order_id, connection_id, 0, replay=False),
-            )
+            order = self.intake.place(request, before_publishing=lambda order_id: self._listen(connection_id, order_id))
         except IdempotencyConflict as conflict:
             raise RequestError(HTTPStatus.CONFLICT, str(conflict)) from conflict
-        # An order that was there already publishes nothing now; a new one has nothing left to replay.
-        self.publisher.replay(order.order_id, connection_id)
+        try:
+            # An order that was there already publishes nothing now; a new one has nothing left to replay.
+            self.publisher.replay(order.order_id, connection_id)
+        except ResourceUnavailable as down:
+            raise RequestError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"Order {order.order_id} was accepted, but cannot be streamed now: subscribe to it in a moment.",
+            ) from down
+
+    def _listen(self, connection_id: str, order_id: str) -> None:
+        """Let a connection listen to the order it placed, which is stored by now: nothing may undo that."""
+        try:
+            self.viewers.watch(order_id, connection_id, 0, replay=False)
+        except ResourceUnavailable as down:
+            logger.warning(f"not streamed to {connection_id}: {down}", orderId=order_id)
 
     def _subscribe(self, connection_id: str, values: dict[str, Any]) -> None:
         order_id, after_seq = read_order_id(values.pop("orderId", None)), read_seq(values.pop("afterSeq", 0))
