@@ -16,7 +16,7 @@ from chalicelib.execution.messages import BatchAnswer, order_id_of, read_records
 from chalicelib.observability import flush_metrics, logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.web.problems import Problem, RequestError, unavailable
-from chalicelib.wire import encode_json
+from chalicelib.wire import decode_json, encode_json
 
 app = Chalice(app_name="order-execution-engine")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
@@ -212,10 +212,25 @@ def replay_events(event: SQSEvent) -> BatchAnswer:
     return work_off(records, engine().replays, lambda record: engine().sockets.replay(record.body))
 
 
-# --- Schedule -------------------------------------------------------------------------------------------------
+@app.on_sqs_message(queue_arn="arn:aws:sqs:us-east-1:000000000000:dead-letters", batch_size=1, name="bury_order")
+def bury_order(event: SQSEvent) -> None:
+    """Keep a message that could not be processed, and end its order."""
+    for record in read_records(event.to_dict()):
+        engine().burial.bury(record)
+
+
+# --- Schedule and operators -----------------------------------------------------------------------------------
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="recover_orders")
 def recover_orders(_event: CloudWatchEvent) -> dict[str, int]:
     """Put back on its queue whatever stopped moving."""
-    return {"recovered": engine().recovery.recover()}
+    return {"recovered": engine().recovery.watch()}
+
+
+@app.lambda_function(name="dead_letters")
+def dead_letters(event: dict[str, Any], _context: Any) -> Any:
+    """List the dead letters, or redrive some or all: ``{"action": "list" | "redrive", "messageIds"?: [...]}``."""
+    redriven = event["action"] == "redrive"
+    letters = engine().burial.redrive(event.get("messageIds")) if redriven else engine().burial.waiting()
+    return decode_json(encode_json(letters))

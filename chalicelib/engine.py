@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 
 from chalicelib.config import Settings, current_settings
+from chalicelib.execution.burial import Burial
 from chalicelib.execution.executor import Executor
 from chalicelib.execution.intake import Intake
 from chalicelib.execution.pacing import Pacer
@@ -23,6 +24,7 @@ from chalicelib.streaming.viewers import Viewers
 from chalicelib.venues.simulated.amm import simulated_venues
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.chance import Chance
+from chalicelib.venues.simulated.faults import Faults
 from chalicelib.venues.venue import Chain
 from chalicelib.web.rest import Rest
 from chalicelib.web.sockets import Sockets
@@ -82,10 +84,14 @@ class Engine:
         return Viewers(self.redis)
 
     @cached_property
+    def connections(self) -> ManagementApi:
+        """The clients' WebSocket connections."""
+        return ManagementApi(self.settings.management_api_url)
+
+    @cached_property
     def publisher(self) -> Publisher:
         """Says what happened."""
-        connections = ManagementApi(self.settings.management_api_url)
-        return Publisher(self.store, self.viewers, connections, self.replays, self._sleep)
+        return Publisher(self.store, self.viewers, self.connections, self.replays, self._sleep)
 
     @cached_property
     def chance(self) -> Chance:
@@ -95,12 +101,14 @@ class Engine:
     @cached_property
     def router(self) -> Router:
         """Chooses between the venues."""
-        return Router(simulated_venues(self.chance, self.settings.mock_latency, self._sleep, self._clock))
+        return Router(simulated_venues(self.chance, self.faults, self.settings.mock_latency, self._sleep, self._clock))
 
     @cached_property
     def chain(self) -> Chain:
         """Where swaps land."""
-        return SimulatedChain(database=self.database, chance=self.chance, latency=self.settings.mock_latency)
+        return SimulatedChain(
+            database=self.database, chance=self.chance, faults=self.faults, latency=self.settings.mock_latency
+        )
 
     @cached_property
     def intake(self) -> Intake:
@@ -142,7 +150,17 @@ class Engine:
     @cached_property
     def recovery(self) -> Recovery:
         """Sends stopped orders on."""
-        return Recovery(store=self.store, orders=self.orders, settlements=self.settlements)
+        return Recovery(store=self.store, orders=self.orders, settlements=self.settlements, sleep=self._sleep)
+
+    @cached_property
+    def burial(self) -> Burial:
+        """Keeps what could not be processed."""
+        return Burial(store=self.store, publisher=self.publisher, orders=self.orders, settlements=self.settlements)
+
+    @cached_property
+    def faults(self) -> Faults:
+        """How the simulation misbehaves now."""
+        return Faults(self.database)
 
     @cached_property
     def rest(self) -> Rest:
@@ -153,7 +171,7 @@ class Engine:
             viewers=self.viewers,
             router=self.router,
             websocket_url=self.settings.websocket_url,
-            probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.orders.probe},
+            probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.orders.depth},
         )
 
     @cached_property

@@ -206,11 +206,15 @@ class Queue:
         return _aws_client("sqs")
 
     def send(self, message: object, delay: float = 0) -> None:
-        """Put one message on the queue, visible after ``delay`` seconds (at most 15 minutes)."""
+        """Put one message on the queue as JSON, visible after ``delay`` seconds (at most 15 minutes)."""
+        self.send_text(encode_json(message).decode(), delay)
+
+    def send_text(self, text: str, delay: float = 0) -> None:
+        """Put one message on the queue as it is."""
         with _as_unavailable("SQS"):
             self._client.send_message(
                 QueueUrl=self._url,
-                MessageBody=encode_json(message).decode(),
+                MessageBody=text,
                 DelaySeconds=min(math.ceil(delay), self.LONGEST_DELAY),
             )
 
@@ -235,10 +239,12 @@ class Queue:
                 VisibilityTimeout=min(math.ceil(delay), self.LONGEST_INVISIBILITY),
             )
 
-    def probe(self) -> None:
-        """Ask the queue for one attribute, to see whether it answers."""
+    def depth(self) -> int:
+        """Return about how many messages wait to be received; those received or delayed do not count."""
+        name = "ApproximateNumberOfMessages"
         with _as_unavailable("SQS"):
-            self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
+            answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
 
 
 class ManagementApi:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from chalicelib.execution.building import plan_swap
+from chalicelib.execution.messages import PoisonMessage
 from chalicelib.execution.pacing import Pacer
 from chalicelib.execution.retries import next_try
 from chalicelib.observability import logger
@@ -20,14 +21,12 @@ from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.venues.venue import Chain, SignedTransaction, SwapRefused, VenueUnavailable
 
-LEASE = timedelta(seconds=15)
+LEASE = timedelta(seconds=10)
 """Longer than ``execute_order`` may run, so that a lease ends only after its worker."""
+MOST_TAKEOVERS = 10
+"""After so many workers have died with an order, the order is what kills them."""
 FIRST_LOOK = 2.0
 """Seconds from sending a swap to the first look at its status: none lands sooner."""
-
-
-class UnknownOrder(Exception):
-    """A message names an order that does not exist; it is poison."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,7 @@ class Executor:
     settlements: Queue
     pacer: Pacer
     backoff_base_ms: int
+    lease: timedelta = LEASE
 
     def execute(self, order_id: str) -> float | None:
         """Take the order as far as ``submitted``.
@@ -49,18 +49,22 @@ class Executor:
             None when its message is done with, or the seconds after which the message is to come back.
 
         Raises:
-            UnknownOrder: there is no such order.
+            PoisonMessage: there is no such order.
             ResourceUnavailable: Postgres does not answer; the order stays where it was.
         """
         wait = self.pacer.wait_for_turn(order_id)
         if wait > 0:
+            self.store.defer(order_id, timedelta(seconds=wait))
             return wait
         worker = uuid4()
-        claim = self.store.claim(order_id, worker, LEASE)
+        claim = self.store.claim(order_id, worker, self.lease)
         if claim is None:
-            raise UnknownOrder(f"there is no order {order_id}")
+            raise PoisonMessage(f"there is no order {order_id}")
         if not claim.claimed:
             return claim.wait
+        if claim.swap is None and claim.takeovers > MOST_TAKEOVERS:
+            self._fail(claim.order, worker, f"{claim.takeovers} workers have died executing it")
+            return None
         try:
             swap = claim.swap or self._prepare(claim.order, worker)
         except VenueUnavailable as unavailable:
@@ -68,6 +72,11 @@ class Executor:
         except SwapRefused as refused:
             self._fail(claim.order, worker, str(refused))
             return None
+        except ResourceUnavailable:
+            raise
+        except Exception as bug:
+            logger.exception("a bug kept the order from being prepared", orderId=order_id)
+            return self._retry(claim.order, worker, f"internal error: {type(bug).__name__}")
         if swap is not None:
             self._send(claim.order, worker, swap)
         return None

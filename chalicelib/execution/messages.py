@@ -8,8 +8,9 @@ from chalicelib.observability import logger
 from chalicelib.resources import Queue, ResourceUnavailable
 from chalicelib.wire import decode_json
 
-OUTAGE_SECONDS = 2.0
-"""When a message comes back that could not be worked on because a part was down."""
+LONGEST_OUTAGE_PAUSE = 30.0
+POISON_PAUSE = 1.0
+"""Poison need not wait for its visibility to end: the sooner it is in the dead-letter queue, the better."""
 
 BatchAnswer = dict[str, list[dict[str, str]]]
 
@@ -19,17 +20,36 @@ class PoisonMessage(Exception):
 
 
 class Record(NamedTuple):
-    """An SQS message: its id, its receipt handle, and its JSON body (None if it is not JSON)."""
+    """An SQS message."""
 
     message_id: str
     receipt_handle: str
-    body: Any
+    queue: str
+    """The name of the queue it came from."""
+    receives: int
+    """How often it was received by now."""
+    text: str
+
+    @property
+    def body(self) -> Any:
+        """The message as JSON; None if it is none."""
+        try:
+            return decode_json(self.text)
+        except ValueError:
+            return None
 
 
 def read_records(event: Mapping[str, Any]) -> list[Record]:
     """Read the records of an SQS event."""
     return [
-        Record(record["messageId"], record["receiptHandle"], _read_body(record["body"])) for record in event["Records"]
+        Record(
+            message_id=record["messageId"],
+            receipt_handle=record["receiptHandle"],
+            queue=record["eventSourceARN"].rpartition(":")[2],
+            receives=int(record["attributes"]["ApproximateReceiveCount"]),
+            text=record["body"],
+        )
+        for record in event["Records"]
     ]
 
 
@@ -39,12 +59,12 @@ def order_id_of(record: Record) -> str:
     Raises:
         PoisonMessage: it names none.
     """
-    order_id = record.body.get("orderId") if isinstance(record.body, dict) else None
+    body = record.body
+    order_id = body.get("orderId") if isinstance(body, dict) else None
     try:
-        # Postgres refuses any other text with an error, which would take a whole batch down.
         return str(UUID(order_id))
-    except (TypeError, ValueError, AttributeError) as wrong:
-        raise PoisonMessage(f"{record.body!r} names no order") from wrong
+    except (ValueError, TypeError, AttributeError) as wrong:
+        raise PoisonMessage(f"the message names no order: {record.text[:200]!r}") from wrong
 
 
 def work_off(records: Collection[Record], queue: Queue, work: Callable[[Record], float | None]) -> BatchAnswer:
@@ -59,15 +79,23 @@ def work_off(records: Collection[Record], queue: Queue, work: Callable[[Record],
             delay = work(record)
         except ResourceUnavailable as unavailable:
             logger.warning(f"message {record.message_id} given back: {unavailable}")
-            delay = OUTAGE_SECONDS
+            delay = outage_pause(record)
+        except PoisonMessage as poison:
+            logger.error(f"message {record.message_id} is poison: {poison}")
+            delay = POISON_PAUSE
         except Exception:
-            logger.exception(f"message {record.message_id} cannot be worked on", body=record.body)
+            logger.exception(f"message {record.message_id} cannot be worked on", body=record.text)
             unfinished.append(record)
             continue
         if delay is not None:
             _postpone(record, queue, delay)
             unfinished.append(record)
     return _failures(unfinished)
+
+
+def outage_pause(record: Record) -> float:
+    """Return when to try again while a part is down: soon at first, then ever later, so as not to be buried."""
+    return min(float(record.receives), LONGEST_OUTAGE_PAUSE)
 
 
 def work_off_together(
@@ -83,13 +111,14 @@ def work_off_together(
         try:
             by_order.setdefault(order_id_of(record), []).append(record)
         except PoisonMessage as poison:
-            logger.error(str(poison))
+            logger.error(f"message {record.message_id} is poison: {poison}")
+            _postpone(record, queue, POISON_PAUSE)
             unfinished.append(record)
     try:
-        delays = work(by_order.keys())
+        delays: Mapping[str, float] = work(by_order.keys())
     except ResourceUnavailable as unavailable:
         logger.warning(f"{len(by_order)} orders given back: {unavailable}")
-        delays = dict.fromkeys(by_order, OUTAGE_SECONDS)
+        delays = {order_id: outage_pause(same[0]) for order_id, same in by_order.items()}
     for order_id, delay in delays.items():
         for record in by_order[order_id]:
             _postpone(record, queue, delay)
@@ -106,10 +135,3 @@ def _postpone(record: Record, queue: Queue, delay: float) -> None:
 
 def _failures(records: Collection[Record]) -> BatchAnswer:
     return {"batchItemFailures": [{"itemIdentifier": record.message_id} for record in records]}
-
-
-def _read_body(text: str) -> Any:
-    try:
-        return decode_json(text)
-    except ValueError:
-        return None

@@ -20,7 +20,7 @@ if not turn then
     turn = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
     local next_turn = turn + interval
     redis.call('SET', KEYS[1], string.format('%.0f', next_turn), 'PX', math.ceil((next_turn - now) / 1000) + 1000)
-    redis.call('SET', KEYS[2], string.format('%.0f', turn), 'PX', math.ceil((turn - now) / 1000) + 86400000)
+    redis.call('SET', KEYS[2], string.format('%.0f', turn), 'PX', math.ceil((turn - now) / 1000) + 3600000)
 end
 return math.max(turn - now, 0)
 """

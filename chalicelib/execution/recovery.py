@@ -1,19 +1,26 @@
 """Put back on its queue whatever stopped moving.
 
 An order stops when something between two of its steps is lost: the queue was down when it was accepted, a worker
-died, a message vanished. Recovery does not judge why. It finds unfinished orders on which nothing has happened for
-a while and sends each the message that moves it on; a message too many is harmless, because workers claim.
+died, a message vanished. Recovery does not judge why. It finds unfinished orders that nobody moves on any more and
+sends each the message that does; a message too many is harmless, because workers claim. So it may run twice at
+once, and as often as one likes.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from chalicelib.observability import logger
+from chalicelib.observability import count, logger
 from chalicelib.orders.order import Status
-from chalicelib.resources import Queue
+from chalicelib.resources import Queue, ResourceUnavailable
 from chalicelib.store.orders import OrderStore
 
-IDLE = timedelta(seconds=30)
+TICK_SECONDS = 2.0
+WATCH_SECONDS = 57.0
+"""The schedule starts a watch each minute; one ends shortly before the next begins."""
+IDLE = timedelta(seconds=5)
+LONG_IDLE = timedelta(minutes=15)
 BATCH = 500
 
 
@@ -24,16 +31,38 @@ class Recovery:
     store: OrderStore
     orders: Queue
     settlements: Queue
+    sleep: Callable[[float], None]
+    clock: Callable[[], float] = time.monotonic
+
+    def watch(self) -> int:
+        """Recover every two seconds until the next watch takes over; return how many orders were sent on."""
+        until = self.clock() + WATCH_SECONDS
+        recovered = 0
+        while True:
+            try:
+                recovered += self.recover()
+            except ResourceUnavailable as unavailable:
+                logger.warning(f"recovery waits: {unavailable}")
+            if self.clock() + TICK_SECONDS > until:
+                return recovered
+            self.sleep(TICK_SECONDS)
 
     def recover(self) -> int:
-        """Send every stopped order on, a batch at a time; return how many."""
+        """Send every stopped order on, a batch at a time; return how many.
+
+        Raises:
+            ResourceUnavailable: Postgres or SQS does not answer; what was found is found again later.
+        """
         recovered = 0
-        while stopped := self.store.take_stopped(IDLE, BATCH):
-            submitted = [{"orderId": order_id} for order_id, status in stopped if status is Status.SUBMITTED]
-            others = [{"orderId": order_id} for order_id, status in stopped if status is not Status.SUBMITTED]
-            self.settlements.send_all(submitted)
-            self.orders.send_all(others)
+        queue_is_empty = self.orders.depth() == 0
+        while stopped := self.store.take_stopped(
+            idle=IDLE, long_idle=LONG_IDLE, queue_is_empty=queue_is_empty, limit=BATCH
+        ):
+            messages = {order_id: {"orderId": order_id} for order_id, _ in stopped}
+            submitted = [order_id for order_id, status in stopped if status is Status.SUBMITTED]
+            self.settlements.send_all([messages.pop(order_id) for order_id in submitted])
+            self.orders.send_all(list(messages.values()))
             recovered += len(stopped)
-        if recovered:
-            logger.warning(f"{recovered} stopped orders were put back on their queues")
+            logger.warning(f"{len(stopped)} stopped orders were put back on their queues")
+            count("OrdersRecovered", len(stopped))
         return recovered

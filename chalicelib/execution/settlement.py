@@ -6,7 +6,7 @@ the same bytes, and only when it has expired and a last look still finds nothing
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from chalicelib.execution.retries import next_try
@@ -23,6 +23,8 @@ WATCH_SECONDS = 4.0
 LOOK_SECONDS = 0.2
 """The pause between two looks; half of it is what a landed swap waits on average."""
 COME_BACK_SECONDS = 2.0
+EXPIRY_MARGIN = timedelta(seconds=2)
+"""How far the chain's clock may be behind ours: only this long after its expiry is a swap given up."""
 
 
 class InFlight(NamedTuple):
@@ -69,6 +71,7 @@ class Settlement:
 
     def _look(self, in_flight: dict[str, InFlight]) -> None:
         """Settle all that has an outcome by now and take it out of ``in_flight``."""
+        # Before the look: whatever had expired by now cannot land after it.
         now = self.clock()
         try:
             statuses = self.chain.statuses(in_flight.keys())
@@ -78,7 +81,7 @@ class Settlement:
         landed: list[Fill] = []
         for tx_hash, (order, swap) in list(in_flight.items()):
             status = statuses.get(tx_hash)
-            if status is None and now < swap.expires_at:
+            if status is None and now < swap.expires_at + EXPIRY_MARGIN:
                 continue
             del in_flight[tx_hash]
             if status is None:

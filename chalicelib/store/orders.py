@@ -11,12 +11,16 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from chalicelib.orders.lifecycle import EXECUTING, statuses_before
 from chalicelib.orders.order import Order, OrderEvent, OrderType, Side, Status
 from chalicelib.resources import Database, Row
 from chalicelib.venues.venue import SignedTransaction, SwapPlan
+
+BATCH_SECONDS = 10.0
+"""How long a statement about many orders may take."""
 
 _COLUMNS = """
     id::text AS order_id, user_id, idempotency_key AS client_order_id, order_type, side, token_in, token_out,
@@ -53,7 +57,8 @@ _FIND_ACCEPTED = f"""
 _CLAIM = f"""
     WITH claimed AS (
         UPDATE orders
-        SET lease_owner = %(worker)s, lease_until = now() + %(lease)s
+        SET lease_owner = %(worker)s, lease_until = now() + %(lease)s,
+            takeovers = takeovers + (lease_owner IS NOT NULL)::integer
         WHERE id = %(order_id)s
           AND status = ANY(%(executing)s)
           AND (lease_until IS NULL OR lease_until <= now())
@@ -69,7 +74,7 @@ _CLAIM = f"""
         FROM swaps
         WHERE order_id = %(order_id)s AND state = 'live'
     )
-    SELECT {_COLUMNS}, claimed, greatest(lease_until, available_at) - now() AS wait, live_swap.*
+    SELECT {_COLUMNS}, claimed, takeovers, greatest(lease_until, available_at) - now() AS wait, live_swap.*
     FROM seen LEFT JOIN live_swap ON true
 """
 
@@ -188,18 +193,65 @@ _PAGE = f"""
     LIMIT %(limit)s
 """
 
+_DEFER = """
+    UPDATE orders SET available_at = greatest(available_at, now() + %(wait)s)
+    WHERE id = %(order_id)s AND status = 'pending'
+"""
+
+# A lease that ran out belongs to a dead worker. A submitted order is looked at again after a while, in case its
+# message was lost. A pending one may just as well wait in the queue: only an empty queue tells, or a long time.
 _STOPPED = """
     WITH stopped AS (
         SELECT id
         FROM orders
-        WHERE status IN ('pending', 'routing', 'building', 'submitted')
-          AND greatest(updated_at, recovered_at, lease_until, available_at) < now() - %(idle)s
+        WHERE (recovered_at IS NULL OR recovered_at < now() - %(idle)s)
+          AND (
+              (status IN ('pending', 'routing', 'building') AND lease_until < now())
+              OR (status = 'submitted' AND updated_at < now() - %(idle)s)
+              OR (status = 'pending' AND lease_until IS NULL AND greatest(updated_at, available_at)
+                      < now() - CASE WHEN %(queue_is_empty)s THEN %(idle)s ELSE %(long_idle)s END)
+          )
         ORDER BY updated_at
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
     )
     UPDATE orders SET recovered_at = now() FROM stopped WHERE orders.id = stopped.id
     RETURNING orders.id::text AS order_id, orders.status
+"""
+
+_BURY = """
+    INSERT INTO dead_letters (message_id, queue, body, order_id, reason)
+    VALUES (%(message_id)s, %(queue)s, %(body)s, %(order_id)s, %(reason)s)
+    ON CONFLICT (message_id) DO NOTHING
+"""
+
+_DEAD_LETTERS = """
+    SELECT message_id, queue, body, order_id::text, reason, buried_at
+    FROM dead_letters
+    WHERE redriven_at IS NULL AND (%(message_ids)s::text[] IS NULL OR message_id = ANY(%(message_ids)s))
+    ORDER BY buried_at
+    LIMIT %(limit)s
+"""
+
+_REDRIVEN = "UPDATE dead_letters SET redriven_at = now() WHERE message_id = %(message_id)s"
+
+# Only for an operator: a failed order may be tried again if none of its swaps has landed or still may.
+_REVIVE = f"""
+    WITH moved AS (
+        UPDATE orders
+        SET status = 'pending', seq = seq + 1, updated_at = now(), available_at = now(), attempts = 0,
+            takeovers = 0, tx_hash = NULL
+        WHERE id = %(order_id)s
+          AND status = 'failed'
+          AND NOT EXISTS (
+              SELECT FROM swaps WHERE swaps.order_id = orders.id AND swaps.state IN ('live', 'landed')
+          )
+        RETURNING *
+    ), event AS (
+        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
+        SELECT id, seq, %(event)s, status, %(details)s, updated_at FROM moved
+    )
+    SELECT {_COLUMNS} FROM moved
 """
 
 
@@ -214,13 +266,15 @@ class Claim(NamedTuple):
     """The outcome of asking for an order.
 
     ``claimed`` says whether the caller now holds the lease. If not, ``wait`` is how many seconds until it may ask
-    again, or None when the order is no worker's business any more. ``swap`` is a transaction recorded for it.
+    again, or None when the order is no worker's business any more. ``swap`` is a transaction recorded for it,
+    ``takeovers`` how often a worker has died with it.
     """
 
     order: Order
     claimed: bool
     wait: float | None
     swap: SignedTransaction | None
+    takeovers: int
 
 
 class Fill(NamedTuple):
@@ -241,6 +295,17 @@ class Fill(NamedTuple):
             "amountOut": self.amount_out,
             "venue": self.venue,
         }
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A message that could not be processed."""
+
+    message_id: str
+    queue: str
+    body: str
+    order_id: str | None
+    reason: str
+    buried_at: datetime
 
 
 class OrderStore:
@@ -294,7 +359,7 @@ class OrderStore:
         wait = None
         if not row["claimed"] and order.status in EXECUTING:
             wait = max(row["wait"].total_seconds() if row["wait"] else 0.0, 0.0)
-        return Claim(order, row["claimed"], wait, _swap(row))
+        return Claim(order, row["claimed"], wait, _swap(row), row["takeovers"])
 
     def route(self, order: Order, worker: UUID, chosen_dex: str, route_meta: dict[str, Any]) -> Step | None:
         """Move to ``routing`` with the quotes and the choice."""
@@ -397,13 +462,40 @@ class OrderStore:
         )
         return [_order(row) for row in rows]
 
-    def take_stopped(self, idle: timedelta, limit: int) -> list[tuple[str, Status]]:
-        """Return unfinished orders on which nothing happened for ``idle``; the same one only once an ``idle``.
+    def defer(self, order_id: str, wait: timedelta) -> None:
+        """Note that a pending order has to wait for its turn, so that nobody takes it for stopped meanwhile."""
+        self._database.run(_DEFER, {"order_id": order_id, "wait": wait})
 
-        Two callers at once get different orders.
+    def take_stopped(
+        self, *, idle: timedelta, long_idle: timedelta, queue_is_empty: bool, limit: int
+    ) -> list[tuple[str, Status]]:
+        """Return unfinished orders that nobody moves on any more; each only once in ``idle``.
+
+        A pending order counts as stopped after ``idle`` if its queue is empty, else after ``long_idle``. Two
+        callers at once get different orders.
         """
-        rows = self._database.run(_STOPPED, {"idle": idle, "limit": limit})
+        parameters = {"idle": idle, "long_idle": long_idle, "queue_is_empty": queue_is_empty, "limit": limit}
+        rows = self._database.run(_STOPPED, parameters, BATCH_SECONDS)
         return [(row["order_id"], Status(row["status"])) for row in rows]
+
+    def bury(self, *, message_id: str, queue: str, body: str, order_id: str | None, reason: str) -> None:
+        """Keep a message that could not be processed."""
+        parameters = {"message_id": message_id, "queue": queue, "body": body}
+        self._database.run(_BURY, {**parameters, "order_id": order_id, "reason": reason})
+
+    def dead_letters(self, message_ids: Collection[str] | None = None, limit: int = 1000) -> list[DeadLetter]:
+        """Return dead letters that were not redriven, oldest first: these, or all."""
+        chosen = None if message_ids is None else list(message_ids)
+        rows = self._database.run(_DEAD_LETTERS, {"message_ids": chosen, "limit": limit})
+        return [DeadLetter(**row) for row in rows]
+
+    def mark_redriven(self, message_id: str) -> None:
+        """Note that a dead letter was put back on its queue."""
+        self._database.run(_REDRIVEN, {"message_id": message_id})
+
+    def revive(self, order: Order) -> Step | None:
+        """Move a failed order back to ``pending``, unless one of its swaps has landed or still may."""
+        return self._move(_REVIVE, order, "redriven", {"lastError": order.last_error})
 
     def probe(self) -> None:
         """Run the cheapest statement there is."""

@@ -18,7 +18,7 @@ from chalicelib.web.problems import RequestError
 from chalicelib.web.requests import read_object, read_order, read_order_id, read_page, read_trade, write_cursor
 from chalicelib.wire import encode_json
 
-Probe = Callable[[], None]
+Probe = Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True)

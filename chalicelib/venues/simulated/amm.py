@@ -13,11 +13,10 @@ from chalicelib.orders.order import Order, Side, Trade
 from chalicelib.orders.tokens import EXACT, TOKENS, round_price
 from chalicelib.venues.pools import quote_in_pool
 from chalicelib.venues.simulated.chance import Chance
-from chalicelib.venues.venue import Quote, SignedTransaction, SwapPlan, SwapRefused
+from chalicelib.venues.simulated.faults import Faults
+from chalicelib.venues.venue import Quote, SignedTransaction, SwapPlan, SwapRefused, VenueUnavailable
 
 QUOTE_SECONDS = (0.2, 0.4)
-TRANSACTION_LIFETIME = timedelta(seconds=60)
-"""As long as a Solana blockhash lasts: about 150 slots of 0.4 s."""
 
 # What one token is worth in dollars; a pair's base price is the ratio of two.
 DOLLARS = {
@@ -57,6 +56,7 @@ class SimulatedVenue:
     fee: Decimal
     depth: Decimal
     chance: Chance
+    faults: Faults
     latency: float
     sleep: Callable[[float], None]
     clock: Callable[[], datetime]
@@ -68,7 +68,10 @@ class SimulatedVenue:
         except KeyError as unknown:
             raise SwapRefused(f"{self.name} has no pool for {trade.pair}") from unknown
         drawn_for = (self.name, trade.pair, trade.side, trade.amount, attempt)
+        fails = self.chance.happens(self.faults.rates().quote_fails, "quote fails", *drawn_for)
         self.sleep(self.latency * self.chance.uniform(*QUOTE_SECONDS, "delay", *drawn_for))
+        if fails:
+            raise VenueUnavailable(f"{self.name} did not answer")
         drift = Decimal(str(self.chance.uniform(*self.price_range, "price", *drawn_for)))
         return quote_in_pool(
             self.name,
@@ -80,7 +83,7 @@ class SimulatedVenue:
 
     def build(self, order: Order, plan: SwapPlan) -> SignedTransaction:
         """Write the swap down and name it by its hash; see ``Venue.build``."""
-        expires_at = self.clock() + TRANSACTION_LIFETIME
+        expires_at = self.clock() + timedelta(seconds=self.faults.rates().transaction_lifetime)
         nonce = f"{order.order_id}:{order.attempts}:{expires_at.timestamp()}"
         payload = _encoder.encode(
             SimulatedTransaction(nonce=nonce, venue=self.name, trade=order.trade, plan=plan, expires_at=expires_at)
@@ -108,10 +111,10 @@ def round_fill(trade: Trade, amount_out: Decimal) -> Decimal:
 
 
 def simulated_venues(
-    chance: Chance, latency: float, sleep: Callable[[float], None], clock: Callable[[], datetime]
+    chance: Chance, faults: Faults, latency: float, sleep: Callable[[float], None], clock: Callable[[], datetime]
 ) -> tuple[SimulatedVenue, SimulatedVenue]:
     """Return simulated Raydium and Meteora with their documented ranges and fees."""
-    venue = partial(SimulatedVenue, chance=chance, latency=latency, sleep=sleep, clock=clock)
+    venue = partial(SimulatedVenue, chance=chance, faults=faults, latency=latency, sleep=sleep, clock=clock)
     return (
         venue(name="raydium", price_range=(0.98, 1.02), fee=Decimal("0.003"), depth=Decimal(5_000_000)),
         venue(name="meteora", price_range=(0.97, 1.02), fee=Decimal("0.002"), depth=Decimal(3_000_000)),

@@ -14,12 +14,17 @@ from chalicelib.orders.tokens import EXACT
 from chalicelib.resources import Database
 from chalicelib.venues.simulated.amm import read_transaction, round_fill, within_bounds
 from chalicelib.venues.simulated.chance import Chance
-from chalicelib.venues.venue import SignedTransaction, SwapOutcome, SwapStatus
+from chalicelib.venues.simulated.faults import Faults
+from chalicelib.venues.venue import SignedTransaction, SwapOutcome, SwapStatus, VenueUnavailable
 
 LANDING_SECONDS = (2.0, 3.0)
 PRICE_MOVE = (0.998, 1.002)
 """How far a price moves between the quote and the landing, as a factor."""
 
+LATE = 5
+"""How many times as long a late transaction takes."""
+
+# What would land after its expiry never lands.
 _SUBMIT = """
     INSERT INTO simulated_transactions (tx_hash, lands_at, outcome, amount_out, error)
     SELECT %(tx_hash)s, now() + %(delay)s, %(outcome)s, %(amount_out)s, %(error)s
@@ -39,26 +44,39 @@ class SimulatedChain:
 
     database: Database
     chance: Chance
+    faults: Faults
     latency: float
 
     def submit(self, transaction: SignedTransaction) -> None:
-        """Take a transaction in; one that would land after it expired is ignored. See ``Chain.submit``."""
+        """Take a transaction in; one that could not land before it expires is ignored. See ``Chain.submit``."""
         swap = read_transaction(transaction.payload)
+        rates = self.faults.rates()
         drawn_for = (swap.venue, swap.trade.pair, swap.trade.side, swap.trade.amount)
+        if self.chance.happens(rates.dropped, "dropped", *drawn_for):
+            return
         move = Decimal(str(self.chance.uniform(*PRICE_MOVE, "move", *drawn_for)))
         amount_out = round_fill(swap.trade, EXACT.multiply(swap.plan.expected_amount_out, move))
-        landed = within_bounds(swap.plan, swap.trade.side, amount_out)
+        error = None
+        if not within_bounds(swap.plan, swap.trade.side, amount_out):
+            error = f"slippage: the fill of {amount_out} is outside the bound"
+        elif self.chance.happens(rates.lands_failed, "lands failed", *drawn_for):
+            error = "the program refused the swap"
+        delay = self.latency * self.chance.uniform(*LANDING_SECONDS, "landing", *drawn_for)
+        if self.chance.happens(rates.lands_late, "lands late", *drawn_for):
+            delay *= LATE
         self.database.run(
             _SUBMIT,
             {
                 "tx_hash": transaction.tx_hash,
-                "delay": timedelta(seconds=self.latency * self.chance.uniform(*LANDING_SECONDS, "landing", *drawn_for)),
-                "outcome": SwapOutcome.LANDED if landed else SwapOutcome.FAILED,
-                "amount_out": amount_out if landed else None,
-                "error": None if landed else f"slippage: the fill of {amount_out} is outside the bound",
+                "delay": timedelta(seconds=delay),
+                "outcome": SwapOutcome.FAILED if error else SwapOutcome.LANDED,
+                "amount_out": None if error else amount_out,
+                "error": error,
                 "expires_at": transaction.expires_at,
             },
         )
+        if self.chance.happens(rates.answer_lost, "answer lost", *drawn_for):
+            raise VenueUnavailable("the chain took the transaction, but its answer was lost")
 
     def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
         """Return what has landed; see ``Chain.statuses``."""

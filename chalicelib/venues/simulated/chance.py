@@ -20,3 +20,7 @@ class Chance:
         if self.seed is None:
             return random.uniform(low, high)
         return random.Random("|".join((self.seed, *map(str, purpose)))).uniform(low, high)
+
+    def happens(self, share: float, *purpose: object) -> bool:
+        """Whether something that happens in ``share`` of all cases happens in this one."""
+        return share > 0 and self.uniform(0, 1, *purpose) < share
