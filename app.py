@@ -4,6 +4,7 @@ The handlers stand here and not in Chalice blueprints, because Lambda imports on
 declared in, and a blueprint's module does not register it with the app.
 """
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
@@ -15,13 +16,14 @@ from chalicelib.engine import engine
 from chalicelib.execution.messages import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.observability import flush_metrics, logger
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.web.problems import Problem, RequestError, unavailable
+from chalicelib.web.problems import Problem, RequestError, unavailable, wrong_address
 from chalicelib.wire import decode_json, encode_json
 
 app = Chalice(app_name="order-execution-engine")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
 app.register_middleware(ConvertToMiddleware(logger.inject_lambda_context))
 
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 EXECUTING_AT_ONCE = 10
 """The template makes this a parameter, ``QueueMaxConcurrent``, and sets it as reserved concurrency as well."""
 
@@ -146,6 +148,21 @@ def get_quotes() -> Any:
 def health() -> Any:
     """Say which parts answer."""
     return engine().rest.health()
+
+
+@app.route("/", methods=METHODS)
+@app.route("/{proxy+}", methods=METHODS)
+@answered
+def not_served(**_path: str) -> Any:
+    """Refuse whatever no other route serves; API Gateway itself would speak of a missing authentication token."""
+    path = current_request().to_original_event()["path"]
+    served = {
+        method
+        for pattern, routes in app.routes.items()
+        for method, route in routes.items()
+        if route.view_name != "not_served" and re.fullmatch(re.sub(r"{\w+}", "[^/]+", pattern), path)
+    }
+    raise wrong_address(current_request().method, path, sorted(served))
 
 
 # --- WebSocket ------------------------------------------------------------------------------------------------

@@ -74,6 +74,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: _ImpatientConnection | None = None
+        self._opening = Lock()  # venues quote in threads of their own, and may be the first to ask
 
     def run(self, statement: str, parameters: Mapping[str, Any], patience: float = DATABASE_SECONDS) -> list[Row]:
         """Run one statement and return its rows.
@@ -107,10 +108,12 @@ class Database:
             self._connection = None
 
     def _run(self, statement: str, parameters: Mapping[str, Any], patience: float) -> list[Row]:
-        if self._connection is None:
-            self._connection = _connect(self._url)
-        self._connection.patience = patience
-        cursor = self._connection.execute(statement, parameters)
+        with self._opening:
+            if self._connection is None:
+                self._connection = _connect(self._url)
+            connection = self._connection
+        connection.patience = patience
+        cursor = connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
     def _forget_broken(self) -> None:

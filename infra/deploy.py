@@ -15,18 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.config import SettingsError, load_settings
-from infra.packaging import EMULATED_STAGES, Package, PackagingError, Template, build_package
+from infra.cloud import APPLICATION, DEFAULT_EMULATOR_URL, Outputs, Target, target_of
+from infra.packaging import Package, PackagingError, Template, build_package
 
 PROJECT = Path(__file__).parents[1]
 BUILD_ROOT = PROJECT / ".local" / "build"
-APPLICATION = "order-execution-engine"
-DEFAULT_REGION = "us-east-1"
-DEFAULT_EMULATOR_URL = "http://localhost:4566"
 INLINE_TEMPLATE_BYTES = 51_200
 """A larger template must come from S3:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
@@ -34,30 +30,12 @@ CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAN
 NOTHING_TO_CHANGE = ("didn't contain changes", "No updates are to be performed")
 DEPLOY_TIMEOUT_SECONDS = 3600.0
 
-Outputs = dict[str, str]
 Report = Callable[[str], None]
 Value = TypeVar("Value")
 
 
 class DeployError(Exception):
     """The deployment failed; the message says where and why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """Where to deploy."""
-
-    stage: str
-    region: str = DEFAULT_REGION
-    endpoint_url: str | None = None
-
-    @property
-    def emulated(self) -> bool:
-        return self.stage in EMULATED_STAGES
-
-    @property
-    def stack(self) -> str:
-        return f"{APPLICATION}-{self.stage}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,10 +165,8 @@ def environment_variable(parameter: str) -> str:
 
 
 def deploy(
-    stage: str,
+    target: Target,
     *,
-    endpoint_url: str | None = None,
-    region: str = DEFAULT_REGION,
     environment: Mapping[str, str] = os.environ,
     package: Package | None = None,
     report: Report = lambda _: None,
@@ -198,10 +174,8 @@ def deploy(
     """Package and deploy a stage and return the stack's outputs.
 
     Args:
-        stage: A stage of ``.chalice/config.json``.
-        endpoint_url: Where the cloud is, if not at AWS; emulated stages default to port 4566 of this machine.
-        region: The AWS region.
-        environment: Template parameters are read from here, and an emulator's credentials.
+        target: Where to; its stage is one of ``.chalice/config.json``.
+        environment: Template parameters are read from here.
         package: A package built before; built now if not given.
         report: Gets a line for each step.
 
@@ -209,41 +183,21 @@ def deploy(
         PackagingError: the package could not be built.
         DeployError: the deployment could not be made.
     """
-    if endpoint_url is None and stage in EMULATED_STAGES:
-        endpoint_url = DEFAULT_EMULATOR_URL
-    target = Target(stage=stage, region=region, endpoint_url=endpoint_url)
-    package = package or build_package(PROJECT, BUILD_ROOT, stage, report)
+    package = package or build_package(PROJECT, BUILD_ROOT, target.stage, report)
     try:
-        executor = _Executor(target, _session(target, environment), report)
+        executor = _Executor(target, report)
         deployment = plan_deployment(target, package, executor.account(), environment)
         return executor.carry_out(deployment)
     except (BotoCoreError, ClientError) as error:
-        where = endpoint_url or f"AWS in {region}"
-        raise DeployError(f"Deploying {target.stack} to {where} failed: {error}") from error
-
-
-def _session(target: Target, environment: Mapping[str, str]) -> Any:
-    if not target.emulated:
-        return boto3.Session(region_name=target.region)
-    return boto3.Session(
-        aws_access_key_id=environment.get("AWS_ACCESS_KEY_ID") or "test",
-        aws_secret_access_key=environment.get("AWS_SECRET_ACCESS_KEY") or "test",
-        region_name=target.region,
-    )
+        raise DeployError(f"Deploying {target.stack} to {target.place} failed: {error}") from error
 
 
 class _Executor:
     """Carries a deployment out: every call to the cloud is here."""
 
-    def __init__(self, target: Target, session: Any, report: Report) -> None:
-        # A proxy from the user's environment cannot reach an emulator on this machine.
-        proxies: dict[str, str] | None = {} if target.emulated else None
-        config = Config(retries={"mode": "standard"}, user_agent_extra=APPLICATION, proxies=proxies)
-        self._sts, self._s3, self._cloudformation = (
-            session.client(name, endpoint_url=target.endpoint_url, config=config)
-            for name in ("sts", "s3", "cloudformation")
-        )
-        self._region = target.region
+    def __init__(self, target: Target, report: Report) -> None:
+        self._sts, self._s3, self._cloudformation = map(target.client, ("sts", "s3", "cloudformation"))
+        self._target = target
         self._poll_seconds = 0.1 if target.emulated else 2.0
         self._report = report
 
@@ -263,7 +217,7 @@ class _Executor:
             started = time.time()
             self._cloudformation.execute_change_set(ChangeSetName=change_set)
             self._wait(deployment.stack, started)
-        return self._outputs(deployment.stack)
+        return self._target.outputs()
 
     def _ensure_bucket(self, bucket: str) -> None:
         try:
@@ -272,7 +226,7 @@ class _Executor:
             if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
                 raise
             # us-east-1 is the one region that must not be named here.
-            place = {} if self._region == "us-east-1" else {"LocationConstraint": self._region}
+            place = {} if self._target.region == "us-east-1" else {"LocationConstraint": self._target.region}
             options = {"CreateBucketConfiguration": place} if place else {}
             self._s3.create_bucket(Bucket=bucket, **options)
 
@@ -381,10 +335,6 @@ class _Executor:
                 events.append(event)
         return events
 
-    def _outputs(self, stack: str) -> Outputs:
-        description = self._cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-        return {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
-
     def _until_timeout(self, look: Callable[[], Value]) -> Iterator[Value]:
         deadline = time.monotonic() + DEPLOY_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
@@ -399,16 +349,11 @@ def main() -> None:
     parser.add_argument(
         "--endpoint-url", help=f"where the cloud is, if not at AWS (emulated stages: {DEFAULT_EMULATOR_URL})"
     )
-    parser.add_argument("--region", default=os.environ.get("AWS_REGION") or DEFAULT_REGION)
+    parser.add_argument("--region")
     options = parser.parse_args()
+    target = target_of(options.stage, options.region, options.endpoint_url)
     try:
-        outputs = deploy(
-            options.stage,
-            endpoint_url=options.endpoint_url,
-            region=options.region,
-            environment=resolve_settings(os.environ),
-            report=print,
-        )
+        outputs = deploy(target, environment=resolve_settings(os.environ), report=print)
     except (SettingsError, DeployError, PackagingError) as error:
         sys.exit(str(error))
     width = max(map(len, outputs), default=0)

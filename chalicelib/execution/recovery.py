@@ -55,14 +55,20 @@ class Recovery:
         """
         recovered = 0
         queue_is_empty = self.orders.depth() == 0
-        while stopped := self.store.take_stopped(
-            idle=IDLE, long_idle=LONG_IDLE, queue_is_empty=queue_is_empty, limit=BATCH
-        ):
-            messages = {order_id: {"orderId": order_id} for order_id, _ in stopped}
-            submitted = [order_id for order_id, status in stopped if status is Status.SUBMITTED]
-            self.settlements.send_all([messages.pop(order_id) for order_id in submitted])
-            self.orders.send_all(list(messages.values()))
+        while True:
+            stopped = self.store.take_stopped(
+                idle=IDLE, long_idle=LONG_IDLE, queue_is_empty=queue_is_empty, limit=BATCH
+            )
+            if stopped:
+                self._send_on(stopped)
             recovered += len(stopped)
-            logger.warning(f"{len(stopped)} stopped orders were put back on their queues")
-            count("OrdersRecovered", len(stopped))
-        return recovered
+            if len(stopped) < BATCH:
+                return recovered
+
+    def _send_on(self, stopped: list[tuple[str, Status]]) -> None:
+        submitted = [{"orderId": order_id} for order_id, status in stopped if status is Status.SUBMITTED]
+        others = [{"orderId": order_id} for order_id, status in stopped if status is not Status.SUBMITTED]
+        self.settlements.send_all(submitted)
+        self.orders.send_all(others)
+        logger.warning(f"{len(stopped)} stopped orders were put back on their queues")
+        count("OrdersRecovered", len(stopped))

@@ -1,5 +1,6 @@
 """Errors as clients see them: ``application/problem+json`` (RFC 9457), with an ``errors`` object per bad field."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -44,6 +45,16 @@ def unavailable() -> RequestError:
         "The engine cannot reach its database. No order was stored; try again shortly.",
         Retry_After="2",
     )
+
+
+def wrong_address(method: str, path: str, served: Sequence[str]) -> RequestError:
+    """Refuse a call that is not part of the API; ``served`` are the methods that this path has."""
+    if served:
+        methods = ", ".join(served)
+        return RequestError(
+            HTTPStatus.METHOD_NOT_ALLOWED, f"{shown(path)} is served for {methods} only.", Allow=methods
+        )
+    return RequestError(HTTPStatus.NOT_FOUND, f"There is nothing to {method} at {shown(path)}.")
 
 
 def shown(value: Any) -> str:

@@ -1,16 +1,16 @@
 """``make run``: the engine on this machine, until Ctrl-C."""
 
-import os
+import argparse
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
-
-from dotenv import dotenv_values
 
 from chalicelib.config import SettingsError
 from infra.local.processes import ServiceFailed, StackError
-from infra.local.stack import PROJECT, Stack
+from infra.local.settings_file import read_settings_file
+from infra.local.stack import DATA_DIR, Stack
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
@@ -20,11 +20,14 @@ ORDER = '{"userId":"u1","orderType":"market","tokenIn":"SOL","tokenOut":"USDC","
 
 def main() -> int:
     """Run until interrupted, or until a service ends by itself; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="where data and logs are kept")
+    options = parser.parse_args()
     for number in TERMINATIONS:
         signal.signal(number, _interrupt)
     started = time.monotonic()
     try:
-        stack = Stack(environment=_settings_file(), progress=_print_step)
+        stack = Stack(data_dir=options.data_dir, environment=read_settings_file(), progress=_print_step)
     except SettingsError as error:
         print(f"These settings cannot be used:\n{error}", file=sys.stderr)
         return EXIT_BAD_SETTINGS
@@ -41,12 +44,6 @@ def main() -> int:
         print(f"\n{failure}", file=sys.stderr)
     _stop(stack)
     return EXIT_FAILED if failure else 0
-
-
-def _settings_file() -> dict[str, str]:
-    """Read ``.env``; what the environment sets wins."""
-    settings = dotenv_values(PROJECT / ".env", interpolate=False)
-    return {name: value for name, value in settings.items() if value and not os.environ.get(name)}
 
 
 def _watch(stack: Stack) -> ServiceFailed:

@@ -4,6 +4,7 @@ Several can run side by side, each on its own data folder and port, so tests run
 """
 
 import fcntl
+import json
 import os
 import shutil
 import time
@@ -27,6 +28,17 @@ PROJECT = Path(__file__).parents[2]
 DATA_DIR = PROJECT / ".local"
 STAGE = "local"
 HEALTH_TIMEOUT_SECONDS = 30.0
+FIRST_SCHEDULED_EVENT = {
+    "version": "0",
+    "id": "start",
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "account": "000000000000",
+    "time": "1970-01-01T00:00:00Z",
+    "region": "us-east-1",
+    "resources": [],
+    "detail": {},
+}
 
 Progress = Callable[[str, float | None], None]
 """Gets what was done and how many seconds it took, or what begins and None."""
@@ -100,6 +112,11 @@ class Stack:
     def logs(self) -> Path:
         return self._data_dir / "logs"
 
+    @property
+    def _endpoint_file(self) -> Path:
+        """Where ``infra.cloud`` finds the emulator of ``make run``."""
+        return self._data_dir / "endpoint"
+
     def start(self) -> None:
         """Start everything and return when the engine answers that it is well.
 
@@ -126,6 +143,7 @@ class Stack:
             door.close()
         self.services = {}
         if self._lock:
+            self._endpoint_file.unlink(missing_ok=True)
             self._lock.close()
             self._lock = None
 
@@ -231,15 +249,23 @@ class Stack:
         return self._package
 
     def _deploy(self, package: Package) -> None:
+        from infra.cloud import Target
         from infra.deploy import DeployError, deploy
 
         started = time.monotonic()
+        environment = self._deployed_settings()
+        target = Target(stage=STAGE, endpoint_url=self.aws_endpoint_url, environment=environment)
         try:
-            self.outputs = deploy(
-                STAGE, endpoint_url=self.aws_endpoint_url, environment=self._deployed_settings(), package=package
-            )
+            self.outputs = deploy(target, environment=environment, package=package)
         except DeployError as error:
             raise StackError(f"{error}\nLogs: {self.logs}") from error
+        # A schedule begins a minute after it was made; what a crash left behind need not wait that long.
+        target.client("lambda").invoke(
+            FunctionName=self.outputs["RecoverOrdersFunction"],
+            InvocationType="Event",
+            Payload=json.dumps(FIRST_SCHEDULED_EVENT),
+        )
+        self._endpoint_file.write_text(self.aws_endpoint_url)
         gateway = f"{self.aws_endpoint_url}/_aws/execute-api"
         door = self.services["door"]
         assert isinstance(door, LocalDoor)

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -6,31 +7,41 @@ import pytest
 from infra.local.stack import Stack
 from tests.e2e.client import Client
 
-# Whatever the developer's environment says, these tests run on servers of their own and with the documented delays.
-ENVIRONMENT = {
-    "ORDER_PROCESSOR_RATE": "0",
-    "DATABASE_URL": "",
-    "POSTGRES_HOST": "",
-    "REDIS_URL": "",
-    "REDIS_HOST": "",
-    "QUEUE_MAX_CONCURRENT": "",
-    "WORKER_CONCURRENCY": "",
-    "MAX_RETRIES": "",
-    "BACKOFF_BASE_MS": "",
-    "MOCK_SEED": "",
-    "MOCK_LATENCY": "",
-}
+FROM_THE_DEVELOPERS_ENVIRONMENT = (
+    "DATABASE_URL",
+    "POSTGRES_HOST",
+    "REDIS_URL",
+    "REDIS_HOST",
+    "QUEUE_MAX_CONCURRENT",
+    "WORKER_CONCURRENCY",
+    "MAX_RETRIES",
+    "BACKOFF_BASE_MS",
+    "MOCK_SEED",
+    "MOCK_LATENCY",
+)
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(port=0, data_dir=tmp_path_factory.mktemp("stack"), environment=ENVIRONMENT) as running:
+def settings() -> dict[str, str]:
+    """Return settings that give a stack servers of its own, no pacing, and for the rest the documented values."""
+    return {**dict.fromkeys(FROM_THE_DEVELOPERS_ENVIRONMENT, ""), "ORDER_PROCESSOR_RATE": "0"}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> Iterator[Stack]:
+    with Stack(port=0, data_dir=tmp_path_factory.mktemp("stack"), environment=settings) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def client(stack: Stack) -> Client:
     return Client(stack.url, stack.websocket_url)
+
+
+@pytest.fixture(scope="session")
+def confirmed(client: Client) -> list[dict[str, Any]]:
+    """Return the events of an order that has been confirmed."""
+    return client.execute()
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from tests.e2e.client import MARKET_ORDER, Client
+from tests.e2e.client import MARKET_ORDER, Client, at_once
 
 STEPS = ["pending", "routing", "building", "submitted", "confirmed"]
 
@@ -39,10 +40,9 @@ def test_socket_shows_every_step_of_an_order_and_then_closes(client: Client, sid
         assert amount_out <= building["details"]["maxAmountOut"]
 
 
-def test_order_history_and_stream_tell_the_same_story(client: Client) -> None:
-    events = client.execute()
+def test_stream_history_and_order_tell_the_same_story(client: Client, confirmed: list[dict[str, Any]]) -> None:
+    events, order_id = confirmed, confirmed[0]["orderId"]
 
-    order_id = events[0]["orderId"]
     assert client.get(f"/api/orders/{order_id}/events").body == {"orderId": order_id, "events": events}
     order = client.get(f"/api/orders/{order_id}").body
     assert order["status"] == "confirmed"
@@ -56,8 +56,6 @@ def test_order_history_and_stream_tell_the_same_story(client: Client) -> None:
 
 
 def test_native_sol_is_wrapped_to_spend_it_and_unwrapped_when_received(client: Client) -> None:
-    from tests.e2e.client import at_once
-
     trades = [("SOL", "USDC"), ("USDC", "SOL"), ("RAY", "USDC")]
     streams = at_once(lambda trade: client.execute(tokenIn=trade[0], tokenOut=trade[1], amount=1), trades)
 

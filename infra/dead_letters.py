@@ -1,0 +1,66 @@
+"""List and redrive what could not be processed: ``python -m infra.dead_letters list|redrive --stage local``.
+
+It calls the function ``dead_letters`` of the deployed engine, which reaches Postgres and the queues where an
+operator's machine may not.
+"""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
+
+from infra.cloud import Target, target_of
+
+
+def main() -> int:
+    """Do what the command line says; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.dead_letters", description=__doc__)
+    parser.add_argument("action", choices=["list", "redrive"])
+    parser.add_argument("message_ids", nargs="*", metavar="message-id", help="redrive only these; otherwise all")
+    parser.add_argument("--stage", default="local")
+    parser.add_argument("--endpoint-url", help="where the cloud is, if not at AWS")
+    parser.add_argument("--region")
+    options = parser.parse_args()
+    target = target_of(options.stage, options.region, options.endpoint_url)
+    request = {"action": options.action, **({"messageIds": options.message_ids} if options.message_ids else {})}
+    try:
+        letters = call_dead_letters(target, request)
+    except (BotoCoreError, ClientError) as error:
+        print(f"The engine at {target.place} cannot be asked: {error}", file=sys.stderr)
+        return 1
+    Console().print(_table(letters) if letters else "There are no dead letters.")
+    if options.action == "redrive" and letters:
+        print(f"{len(letters)} redriven.")
+    return 0
+
+
+def call_dead_letters(target: Target, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Call the deployed function and return the dead letters it answers.
+
+    Raises:
+        BotoCoreError, ClientError: the engine is not there.
+        RuntimeError: the function failed.
+    """
+    function = target.outputs()["DeadLettersFunction"]
+    answer = target.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
+    payload = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise RuntimeError(payload)
+    return list(payload)
+
+
+def _table(letters: list[dict[str, Any]]) -> Table:
+    table = Table("message", "queue", "order", "reason", "buried at")
+    for letter in letters:
+        table.add_row(
+            letter["messageId"], letter["queue"], letter["orderId"] or "-", letter["reason"], letter["buriedAt"][:19]
+        )
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

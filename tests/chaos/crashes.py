@@ -1,0 +1,136 @@
+"""A process that can be killed at any of its side effects, and the queues that outlive it.
+
+The engine is the real one, on the real Postgres and Redis. What stands between it and the world is wrapped so that
+the n-th side effect of a run is cut off, right before or right after it happened. What a kill leaves behind is then
+delivered again, to a new process, until nothing moves any more.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Literal
+
+from chalicelib.resources import Queue
+
+Moment = Literal["before", "after"]
+
+
+class Killed(BaseException):
+    """The process is gone. No handler of the engine may catch it."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Cut off the side effect number ``effect`` of a process, counted from 1."""
+
+    effect: int
+    moment: Moment
+
+    def __str__(self) -> str:
+        return f"{self.moment} effect {self.effect}"
+
+
+class Fate:
+    """Decides when the current process dies: at each of ``kills`` in turn, counted anew after each."""
+
+    def __init__(self, kills: Iterable[Kill]) -> None:
+        self._kills = list(kills)
+        self._effects = 0
+        self.log: list[str] = []
+
+    @property
+    def fulfilled(self) -> bool:
+        """Whether every kill has happened."""
+        return not self._kills
+
+    def wrap(self, name: str, effect: Callable[..., Any]) -> Callable[..., Any]:
+        """Count each call of ``effect``, and cut it off when its time has come."""
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self._effects += 1
+            self.log.append(name)
+            kill = self._kills[0] if self._kills and self._kills[0].effect == self._effects else None
+            if kill and kill.moment == "before":
+                self._die()
+            try:
+                return effect(*arguments, **named)
+            finally:
+                if kill:
+                    self._die()
+
+        return counted
+
+    def _die(self) -> None:
+        self._kills.pop(0)
+        self._effects = 0
+        raise Killed
+
+
+@dataclass
+class _Message:
+    message_id: str
+    text: str
+    visible_at: float
+    receives: int = 0
+
+
+class MemoryQueue(Queue):
+    """An SQS queue in memory, on a clock that the test moves: at least once, never lost."""
+
+    VISIBILITY = 48.0
+    _ids = count(1)
+
+    def __init__(self, name: str, clock: "Clock") -> None:
+        super().__init__(name)
+        self.name = name
+        self._clock = clock
+        self.messages: list[_Message] = []
+
+    def send_text(self, text: str, delay: float = 0) -> None:
+        self.messages.append(_Message(str(next(self._ids)), text, self._clock.now + delay))
+
+    def send_all(self, messages: Iterable[object]) -> None:
+        for message in messages:
+            self.send(message)
+
+    def postpone(self, receipt_handle: str, delay: float) -> None:
+        for message in self.messages:
+            if message.message_id == receipt_handle:
+                message.visible_at = self._clock.now + delay
+
+    def depth(self) -> int:
+        return sum(message.visible_at <= self._clock.now for message in self.messages)
+
+    def receive(self, most: int) -> list[_Message]:
+        received = [message for message in self.messages if message.visible_at <= self._clock.now][:most]
+        for message in received:
+            message.visible_at = self._clock.now + self.VISIBILITY
+            message.receives += 1
+        return received
+
+    def delete(self, messages: Iterable[_Message]) -> None:
+        gone = {message.message_id for message in messages}
+        self.messages = [message for message in self.messages if message.message_id not in gone]
+
+
+@dataclass
+class Clock:
+    """Seconds, moved by the test."""
+
+    now: float = field(default=0.0)
+
+
+def event_of(queue: MemoryQueue, messages: Iterable[_Message]) -> dict[str, Any]:
+    """Return the event that Lambda gets for these messages."""
+    return {
+        "Records": [
+            {
+                "messageId": message.message_id,
+                "receiptHandle": message.message_id,
+                "body": message.text,
+                "attributes": {"ApproximateReceiveCount": str(message.receives)},
+                "eventSourceARN": f"arn:aws:sqs:us-east-1:000000000000:{queue.name}",
+            }
+            for message in messages
+        ]
+    }

@@ -1,0 +1,283 @@
+"""Whichever side effect a process dies at, no order is lost, none is swapped twice, and every viewer hears the end.
+
+An order is placed and executed with its process killed right before and right after each single side effect, and
+then at each pair of them. They are enumerated, not sampled.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import app
+from chalicelib.config import load_settings
+from chalicelib.engine import Engine
+from chalicelib.execution import recovery, settlement
+from chalicelib.resources import Database, Redis
+from chalicelib.streaming import viewers
+from chalicelib.venues.simulated.chain import SimulatedChain
+from chalicelib.venues.simulated.faults import FaultRates
+from chalicelib.venues.venue import SignedTransaction, SwapStatus, VenueUnavailable
+from tests.builders import order_body
+from tests.chaos.crashes import Clock, Fate, Kill, Killed, MemoryQueue, event_of
+from tests.integration.cloud import CONTEXT, RecordingConnections
+
+VIEWER = "viewer"
+MOST_ROUNDS = 100
+MOMENTS = ("before", "after")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free at once what a dead process held, and look only twice: how long that takes is not what is tested."""
+    monkeypatch.setattr(viewers, "SERVE_MS", 0)
+    monkeypatch.setattr(recovery, "IDLE", timedelta())
+    monkeypatch.setattr(settlement, "WATCH_SECONDS", 0.4)
+    monkeypatch.setattr(settlement, "EXPIRY_MARGIN", timedelta())
+
+
+class Chain:
+    """The simulated chain, which misbehaves the first time: it outlives every process."""
+
+    def __init__(self, database: Database, first_time: str) -> None:
+        self._database = database
+        self._first_time = first_time
+        self._first: str | None = None
+        self._sent = False
+
+    def submit(self, ledger: SimulatedChain, transaction: SignedTransaction) -> None:
+        self._first = self._first or transaction.tx_hash
+        again, self._sent = self._sent, True
+        if transaction.tx_hash != self._first or self._first_time == "lands":
+            ledger.submit(transaction)
+        elif self._first_time == "expires":
+            self._database.run("UPDATE swaps SET expires_at = now() WHERE tx_hash = %(it)s", {"it": self._first})
+        elif self._first_time == "lands with an error":
+            self._database.run(
+                """INSERT INTO simulated_transactions (tx_hash, lands_at, outcome, error)
+                   VALUES (%(it)s, now(), 'failed', 'refused') ON CONFLICT DO NOTHING""",
+                {"it": self._first},
+            )
+        elif self._first_time == "answer lost":
+            ledger.submit(transaction)
+            raise VenueUnavailable("the answer was lost")
+        elif self._first_time == "dropped" and again:
+            ledger.submit(transaction)
+        elif self._first_time == "lands late" and not again:
+            ledger.submit(transaction)
+            self._database.run(
+                "UPDATE simulated_transactions SET lands_at = now() + interval '20 ms' WHERE tx_hash = %(it)s",
+                {"it": self._first},
+            )
+
+
+class World:
+    """What outlives a process: Postgres, Redis, the queues, the chain, the client."""
+
+    def __init__(self, settings: Mapping[str, str], first_time: str) -> None:
+        self.settings = settings
+        self.clock = Clock()
+        self.connections = RecordingConnections()
+        self.orders = MemoryQueue("orders", self.clock)
+        self.settlements = MemoryQueue("settlements", self.clock)
+        self.replays = MemoryQueue("replays", self.clock)
+        # A process would open its own connections; here that would take most of the test's time.
+        self.database = Database(settings["DATABASE_URL"])
+        self.redis = Redis(settings["REDIS_URL"])
+        self.chain = Chain(self.database, first_time)
+
+    def process(self, fate: Fate) -> Engine:
+        """Start a process whose every side effect is counted."""
+        engine = Engine(load_settings(self.settings), sleep=lambda _: None)
+        for name, effects in {
+            "database": {"run": "statement"},
+            "redis": {"run": "script"},
+            "orders": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
+            "settlements": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
+            "replays": {"send": "queue", "postpone": "postpone"},
+            "connections": {"post": "push", "close": "close"},
+        }.items():
+            setattr(engine, name, Counted(getattr(self, name), fate, effects))
+        engine.faults = NoFaults()
+        ledger = SimulatedChain(database=self.database, chance=engine.chance, faults=engine.faults, latency=0.0)
+        engine.chain = CountedChain(self.chain, ledger, fate)
+        engine.executor = dataclasses.replace(engine.executor, lease=timedelta())
+        return engine
+
+
+class Counted:
+    """Something with side effects, which ``fate`` counts."""
+
+    def __init__(self, target: Any, fate: Fate, effects: Mapping[str, str]) -> None:
+        self._target = target
+        for method, name in effects.items():
+            setattr(self, method, fate.wrap(name, getattr(target, method)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+
+class CountedChain:
+    def __init__(self, chain: Chain, ledger: SimulatedChain, fate: Fate) -> None:
+        self.submit = fate.wrap("send swap", lambda transaction: chain.submit(ledger, transaction))
+        self.statuses: Callable[[Collection[str]], Mapping[str, SwapStatus]] = fate.wrap("look", ledger.statuses)
+
+
+class NoFaults:
+    def rates(self) -> FaultRates:
+        return FaultRates()
+
+
+class Life:
+    """One order's life through every process that works on it."""
+
+    def __init__(self, world: World, kills: Collection[Kill], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world = world
+        self.fate = Fate(kills)
+        self.engine = world.process(self.fate)
+        monkeypatch.setattr(app, "engine", lambda: self.engine)
+
+    def live(self) -> None:
+        """Place the order, then deliver and recover until nothing moves any more."""
+        message = json.dumps({"action": "execute", **order_body(clientOrderId="the order")})
+        while not self._survives(lambda: self.engine.sockets.receive(VIEWER, message)):
+            pass
+        for _ in range(MOST_ROUNDS):
+            moved = [self._deliver(queue) for queue in self._queues()]
+            if not any(moved):
+                looked = self._survives(lambda: self.engine.recovery.recover())
+                if looked and not any(queue.messages for queue in self._queues()):
+                    return
+                self.world.clock.now += 10
+        raise AssertionError(f"the order never ends: {self._queues()}")
+
+    def _queues(self) -> tuple[MemoryQueue, ...]:
+        return self.world.orders, self.world.settlements, self.world.replays
+
+    def _deliver(self, queue: MemoryQueue) -> bool:
+        handler, batch = {
+            "orders": (app.execute_order, 1),
+            "settlements": (app.settle_orders, 10),
+            "replays": (app.replay_events, 1),
+        }[queue.name]
+        messages = queue.receive(batch)
+        if not messages:
+            return False
+
+        def work() -> None:
+            answer = handler(event_of(queue, messages), CONTEXT)
+            kept = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+            done = [message for message in messages if message.message_id not in kept]
+            self.fate.wrap("delete", queue.delete)(done)
+
+        self._survives(work)
+        return True
+
+    def _survives(self, work: Callable[[], object]) -> bool:
+        try:
+            work()
+        except Killed:
+            self.engine = self.world.process(self.fate)
+            return False
+        return True
+
+
+def check_invariants(database: Any, world: World, kills: Collection[Kill]) -> None:
+    """One order, ended; at most one swap landed; no gap in the history; the viewer heard all of it."""
+    orders = database.rows("SELECT id, status, attempts, seq, tx_hash FROM orders")
+    assert len(orders) == 1, "the client placed one order, however often it had to say so"
+    order = orders[0]
+    assert order["status"] == "confirmed"
+    landed = database.rows(
+        """SELECT tx_hash FROM simulated_transactions JOIN swaps USING (tx_hash)
+           WHERE order_id = %s AND outcome = 'landed'""",
+        order["id"],
+    )
+    assert [swap["tx_hash"] for swap in landed] == [order["tx_hash"]], "exactly one swap landed: the confirmed one"
+    assert (
+        database.count("simulated_transactions")
+        == database.rows("SELECT count(*) FROM swaps WHERE state <> 'expired'")[0]["count"]
+    )
+    events = database.events(order["id"])
+    assert [event["seq"] for event in events] == list(range(1, order["seq"] + 1))
+    heard = [message["seq"] for message in world.connections.received[VIEWER] if "seq" in message]
+    assert list(dict.fromkeys(heard)) == list(range(1, order["seq"] + 1)), f"the viewer heard {heard}"
+    if not kills:
+        assert len(heard) == len(set(heard)), "and each once"
+    database.change("DELETE FROM simulated_transactions")
+    for table in ("swaps", "order_events", "orders"):
+        database.change(f"DELETE FROM {table}")
+
+
+@pytest.fixture
+def make_world(postgres, redis_server, database, cache) -> Iterator[Callable[[str], World]]:
+    settings = {
+        "DATABASE_URL": postgres.url,
+        "REDIS_URL": redis_server.url,
+        "MOCK_LATENCY": "0",
+        "BACKOFF_BASE_MS": "0",
+        "ORDER_PROCESSOR_RATE": "0",
+    }
+    shared = World(settings, "lands")
+
+    def make(first_time: str) -> World:
+        cache.flushall()
+        world = World(settings, first_time)
+        world.database, world.redis = shared.database, shared.redis
+        world.chain = Chain(shared.database, first_time)
+        return world
+
+    yield make
+    shared.database.close()
+    shared.redis.close()
+
+
+def run(make_world, database, monkeypatch, first_time: str, kills: Collection[Kill]) -> Fate:
+    world = make_world(first_time)
+    life = Life(world, kills, monkeypatch)
+    try:
+        life.live()
+        check_invariants(database, world, kills)
+    except AssertionError as error:
+        raise AssertionError(f"killed {' and '.join(map(str, kills)) or 'never'}: {error}\n{life.fate.log[-40:]}") from error
+    return life.fate
+
+
+def every_kill() -> Iterator[Kill]:
+    """Every moment at which a process can die; there is no last one."""
+    for effect in itertools.count(1):
+        for moment in MOMENTS:
+            yield Kill(effect, moment)
+
+
+@pytest.mark.parametrize(
+    "first_time", ["lands", "lands late", "lands with an error", "answer lost", "dropped", "expires"]
+)
+def test_no_single_crash_loses_or_repeats_an_order(make_world, database, monkeypatch, capsys, first_time):
+    run(make_world, database, monkeypatch, first_time, [])
+    crashes = 0
+    for kill in every_kill():
+        if not run(make_world, database, monkeypatch, first_time, [kill]).fulfilled:
+            break
+        crashes += 1
+    with capsys.disabled():
+        print(f"\n  {crashes} crash points survived; the first swap: {first_time}")
+    assert crashes > 40
+
+
+def test_no_pair_of_crashes_loses_or_repeats_an_order(make_world, database, monkeypatch, capsys):
+    pairs = 0
+    for first in every_kill():
+        if not run(make_world, database, monkeypatch, "lands", [first]).fulfilled:
+            break
+        for second in every_kill():
+            if not run(make_world, database, monkeypatch, "lands", [first, second]).fulfilled:
+                break
+            pairs += 1
+    with capsys.disabled():
+        print(f"\n  {pairs} pairs of crash points survived")
+    assert pairs > 1000

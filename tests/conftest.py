@@ -1,0 +1,95 @@
+"""A real Postgres and Redis, started once for all tests that need them and empty for each."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from psycopg.rows import dict_row
+
+from infra.local.postgres import LocalPostgres
+from infra.local.redis import LocalRedis
+from infra.migrate import migrate
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
+    server = LocalPostgres(tmp_path_factory.mktemp("postgres"), os.environ)
+    try:
+        server.start()
+        migrate(server.url)
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRedis]:
+    server = LocalRedis(tmp_path_factory.mktemp("redis"), os.environ)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def connection(postgres: LocalPostgres) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """The tests' own look into Postgres, past the engine."""
+    with psycopg.connect(postgres.url, autocommit=True, row_factory=dict_row) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def redis_client(redis_server: LocalRedis) -> Iterator[redis.Redis]:
+    """The tests' own look into Redis, past the engine."""
+    with redis.Redis.from_url(redis_server.url, decode_responses=True) as client:
+        yield client
+
+
+class Database:
+    """What a test asks Postgres, and changes there: the work of other systems, and of time."""
+
+    def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
+        self._connection = connection
+
+    def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def change(self, statement: str, *values: Any) -> int:
+        """Run a statement and return how many rows it changed."""
+        return self._connection.execute(statement, values).rowcount
+
+    def order(self, order_id: str) -> dict[str, Any]:
+        return self.rows("SELECT * FROM orders WHERE id = %s", order_id)[0]
+
+    def events(self, order_id: str) -> list[dict[str, Any]]:
+        return self.rows("SELECT * FROM order_events WHERE order_id = %s ORDER BY seq", order_id)
+
+    def event_names(self, order_id: str) -> list[str]:
+        return [event["event"] for event in self.events(order_id)]
+
+    def swaps(self, order_id: str) -> list[dict[str, Any]]:
+        return self.rows("SELECT * FROM swaps WHERE order_id = %s ORDER BY created_at", order_id)
+
+    def count(self, table: str) -> int:
+        return self.rows(f"SELECT count(*) FROM {table}")[0]["count"]
+
+
+@pytest.fixture
+def database(connection: psycopg.Connection[dict[str, Any]]) -> Database:
+    """An empty database."""
+    # For a few rows, deleting is many times faster than truncating, which makes new files.
+    for table in ("dead_letters", "simulated_transactions", "simulated_faults", "swaps", "order_events", "orders"):
+        connection.execute(f"DELETE FROM {table}")
+    connection.execute("INSERT INTO simulated_faults DEFAULT VALUES")
+    return Database(connection)
+
+
+@pytest.fixture
+def cache(redis_client: redis.Redis) -> redis.Redis:
+    """An empty Redis."""
+    redis_client.flushall()
+    return redis_client

@@ -1,0 +1,166 @@
+"""``make run`` and ``make demo`` as processes: what they say, how they exit, and what they leave behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.local.processes import free_port
+from infra.local.stack import PROJECT, Stack
+from tests.e2e.client import Client
+
+PATIENCE_SECONDS = 60
+READY = "Ctrl-C stops everything."
+
+
+@contextmanager
+def started(module: str, *arguments: object, settings: Mapping[str, object]) -> Iterator[subprocess.Popen[str]]:
+    """Start a module of the project, and end it at the latest when the test does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env={**os.environ, **{name: str(value) for name, value in settings.items()}},
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def outcome(module: str, *arguments: object, settings: Mapping[str, object]) -> tuple[int, str]:
+    """Run a module to its end and return its exit code and what it printed."""
+    with started(module, *arguments, settings=settings) as process:
+        printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, printed
+
+
+def running_stack(process: subprocess.Popen[str], port: int) -> list[psutil.Process]:
+    """Wait until a started stack is ready, let it work, and return every process that belongs to it."""
+    assert process.stdout is not None
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if READY in line:
+            break
+    assert printed[-1:] == [f"{READY}\n"], "".join(printed)
+    # An order starts Lambda processes, which are the children of a child.
+    Client(f"http://localhost:{port}", f"ws://localhost:{port}/ws").place()
+    processes = psutil.Process(process.pid).children(recursive=True)
+    assert len(processes) > 4
+    return processes
+
+
+def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, settings: dict[str, str]) -> None:
+    port = free_port()
+    with started("infra.local", "--data-dir", tmp_path, settings={**settings, "PORT": port}) as process:
+        processes = running_stack(process, port)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 0
+    assert "nothing is left running" in printed
+    assert still_running(processes) == []
+
+
+def test_killed_stack_takes_its_services_with_it(tmp_path: Path, settings: dict[str, str]) -> None:
+    port = free_port()
+    with started("infra.local", "--data-dir", tmp_path, settings={**settings, "PORT": port}) as process:
+        processes = running_stack(process, port)
+        process.kill()
+
+    # A Lambda process ends with the call that it is serving.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while still_running(processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert still_running(processes) == []
+
+
+def test_service_that_dies_is_named_and_takes_the_stack_with_it(tmp_path: Path, settings: dict[str, str]) -> None:
+    port = free_port()
+    with started("infra.local", "--data-dir", tmp_path, settings={**settings, "PORT": port}) as process:
+        processes = running_stack(process, port)
+        next(child for child in processes if "redis" in child.name()).kill()
+        printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 1
+    assert "Redis was ended by SIGKILL" in printed
+    assert still_running(processes) == []
+
+
+def test_busy_port_is_named_with_what_to_do(tmp_path: Path, settings: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, printed = outcome("infra.local", "--data-dir", tmp_path, settings={**settings, "PORT": port})
+
+    assert code == 1
+    assert f"Port {port} is in use by" in printed
+    assert f"(process {os.getpid()})" in printed
+    assert "make run" in printed
+
+
+def test_second_stack_on_the_same_data_is_refused(stack: Stack, settings: dict[str, str]) -> None:
+    data_dir = stack.logs.parent
+
+    code, printed = outcome("infra.local", "--data-dir", data_dir, settings={**settings, "PORT": free_port()})
+
+    assert code == 1
+    assert f"A stack already runs on the data in {data_dir} (process {os.getpid()}, {stack.url})" in printed
+
+
+@pytest.mark.parametrize("module", ["infra.local", "infra.local.demo"])
+def test_bad_settings_stop_the_start_and_name_themselves(module: str, settings: dict[str, str]) -> None:
+    code, printed = outcome(module, settings={**settings, "PORT": "http", "MAX_RETRIES": "0"})
+
+    assert code == 2
+    assert "PORT='http' cannot be used" in printed
+    assert "MAX_RETRIES='0' cannot be used" in printed
+
+
+def test_everything_listens_on_loopback_only(client: Client, stack: Stack) -> None:
+    client.place()
+    listening = {
+        (process.name(), connection.laddr.ip)
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+    assert len(listening) >= len(stack.services)
+    assert [(name, address) for name, address in listening if not ip_address(address).is_loopback] == []
+
+
+def test_demo_shows_five_orders_confirmed(stack: Stack, settings: dict[str, str]) -> None:
+    port = stack.url.rpartition(":")[2]
+
+    code, printed = outcome("infra.local.demo", settings={**settings, "PORT": port})
+
+    assert code == 0
+    assert len([line for line in printed.splitlines() if "●━●━●━●━● confirmed" in line]) == 5
+    assert "5 of 5 confirmed" in printed
+
+
+def test_demo_without_a_stack_says_what_to_do(settings: dict[str, str]) -> None:
+    port = free_port()
+
+    code, printed = outcome("infra.local.demo", settings={**settings, "PORT": port})
+
+    assert code == 1
+    assert printed == f"Nothing answers at ws://localhost:{port}/ws: run `make run` first, in another terminal.\n"

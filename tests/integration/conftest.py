@@ -1,0 +1,154 @@
+"""An engine for each test: on the real Postgres and Redis, moto's SQS, and recorded WebSockets."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import boto3
+import moto.sqs.models
+import pytest
+import redis
+from chalice.test import Client, HTTPResponse
+from moto import mock_aws
+
+import app
+from chalicelib.config import load_settings
+from chalicelib.engine import Engine, utc_now
+from chalicelib.wire import decode_json, encode_json
+from infra.local.postgres import LocalPostgres
+from infra.local.redis import LocalRedis
+from tests.builders import order_body
+from tests.conftest import Database
+from tests.integration.cloud import Clock, Queues, RecordingConnections, Socket
+
+
+@pytest.fixture(scope="session")
+def sqs() -> Any:
+    """A client of the tests' own: making one takes longer than most tests."""
+    return boto3.client("sqs", "us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+
+
+@pytest.fixture
+def queues(sqs: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queues]:
+    """Empty queues, on a clock that the test moves."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    clock = Clock(moto.sqs.models.unix_time_millis)
+    monkeypatch.setattr(moto.sqs.models, "unix_time_millis", clock)
+    with mock_aws():
+        yield Queues(sqs, clock)
+
+
+@pytest.fixture
+def connections() -> RecordingConnections:
+    return RecordingConnections()
+
+
+def no_sleep(seconds: float) -> None:
+    """Return at once, where an engine would wait."""
+
+
+MakeEngine = Callable[..., Engine]
+
+
+@pytest.fixture
+def make_engine(
+    postgres: LocalPostgres,
+    redis_server: LocalRedis,
+    database: Database,
+    cache: redis.Redis,
+    queues: Queues,
+    connections: RecordingConnections,
+) -> Iterator[MakeEngine]:
+    """Make engines, each what one process would have; settings are given by their variables' names."""
+    made: list[Engine] = []
+
+    def make(*, sleep: Callable[[float], None] = no_sleep, clock: Any = utc_now, **settings: str) -> Engine:
+        environment = {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis_server.url,
+            "MOCK_LATENCY": "0",
+            "MOCK_SEED": "a test",
+            "BACKOFF_BASE_MS": "0",
+            "ORDER_PROCESSOR_RATE": "0",
+            **queues.settings(),
+            **settings,
+        }
+        engine = Engine(load_settings(environment), sleep=sleep, clock=clock)
+        engine.connections = connections
+        made.append(engine)
+        return engine
+
+    yield make
+    for engine in made:
+        engine.database.close()
+        engine.redis.close()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], Engine]:
+    """Put an engine behind the app's handlers."""
+
+    def put(engine: Engine) -> Engine:
+        monkeypatch.setattr(app, "engine", lambda: engine)
+        return engine
+
+    return put
+
+
+@pytest.fixture
+def engine(make_engine: MakeEngine, serve: Callable[[Engine], Engine]) -> Engine:
+    """An engine behind the app's handlers."""
+    return serve(make_engine())
+
+
+class Answer(NamedTuple):
+    """What a REST call answered."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+class Api:
+    """The REST API as a client calls it."""
+
+    def __init__(self) -> None:
+        self._http = Client(app.app).http
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return _answer(self._http.get(path, headers=headers))
+
+    def request(self, method: str, path: str, body: Any = b"", **headers: str) -> Answer:
+        data = body if isinstance(body, bytes) else encode_json(body)
+        sent = {"Content-Type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        return _answer(self._http.request(method, path, headers=sent, body=data))
+
+    def post(self, body: Any, path: str = "/api/orders/execute", **headers: str) -> Answer:
+        return self.request("POST", path, body, **headers)
+
+    def place(self, **changes: Any) -> str:
+        """Place an order and return its id."""
+        answer = self.post(order_body(**changes))
+        assert answer.status == 200, answer.body
+        return answer.body["orderId"]
+
+
+@pytest.fixture
+def api(engine: Engine) -> Api:
+    return Api()
+
+
+@pytest.fixture
+def open_socket(engine: Engine, connections: RecordingConnections) -> Callable[..., Socket]:
+    """Open WebSocket connections; their history is sent when the replay queue is worked off."""
+
+    def connect(**query: Any) -> Socket:
+        socket = Socket(connections)
+        assert socket.connect(**query) == 200
+        return socket
+
+    return connect
+
+
+def _answer(response: HTTPResponse) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, decode_json(response.body) if response.body else None, headers)

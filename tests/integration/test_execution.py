@@ -1,0 +1,287 @@
+"""Who executes an order, and what is left of it when a worker stops half way."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from chalicelib.execution.executor import LEASE
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.venues.venue import VenueUnavailable
+from tests.integration.cloud import NO_DATABASE, NO_QUEUE
+from tests.integration.venues import trouble_chain, trouble_venues
+
+
+class WorkerDies(BaseException):
+    """Stands for a process that ends in the middle of its work."""
+
+
+class Pause:
+    """A sleep that holds a worker while it waits for a quote, until it is released."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._released = threading.Event()
+
+    def __call__(self, seconds: float) -> None:
+        self.reached.set()
+        assert self._released.wait(10)
+
+    def release(self) -> None:
+        self._released.set()
+
+
+@pytest.fixture
+def end_leases(database):
+    """Let the time pass that a dead worker's lease lasts."""
+    return lambda: database.change("UPDATE orders SET lease_until = now() - interval '1 second'")
+
+
+@pytest.fixture
+def background():
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+def test_a_message_delivered_twice_executes_the_order_once(api, queues, database):
+    order_id = api.place()
+    queues.orders.send({"orderId": order_id})
+
+    queues.work_off()
+
+    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", "confirmed"]
+    assert len(database.swaps(order_id)) == 1
+    assert queues.orders.count() == 0
+
+
+@pytest.mark.parametrize("body", ["no JSON", "[1]", "{}", '{"orderId": 7}', '{"orderId": "abc"}'])
+def test_a_message_that_names_no_order_is_kept_for_the_dead_letter_queue(engine, queues, body):
+    for source in (queues.orders, queues.settlements):
+        source.send(body)
+        (message,) = source.receive()
+
+        assert source.deliver([message]) == {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]}
+
+
+def test_a_message_for_an_order_that_does_not_exist_is_kept_for_the_dead_letter_queue(engine, queues):
+    queues.orders.send({"orderId": str(uuid4())})
+    (message,) = queues.orders.receive()
+
+    assert queues.orders.deliver([message]) == {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]}
+
+
+def test_a_poison_message_does_not_keep_its_batch_from_settling(api, queues, database):
+    order_id = api.place()
+    queues.orders.poll()
+    queues.settlements.send({"orderId": "abc"})
+    queues.clock.pass_time(3)
+
+    messages = queues.settlements.receive()
+    answer = queues.settlements.deliver(messages)
+
+    (poison,) = [message for message in messages if "abc" in message["Body"]]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": poison["MessageId"]}]}
+    assert database.order(order_id)["status"] == "confirmed"
+
+
+def test_of_two_workers_at_once_one_executes_and_the_other_is_told_to_wait(
+    make_engine, serve, api, background, database
+):
+    pause = Pause()
+    serve(make_engine())
+    order_id = api.place()
+    first, second = make_engine(sleep=pause), make_engine()
+
+    execution = background.submit(first.executor.execute, order_id)
+    assert pause.reached.wait(10)
+    wait = second.executor.execute(order_id)
+    pause.release()
+
+    assert execution.result(10) is None
+    assert 0 < wait <= LEASE.total_seconds()
+    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]
+
+
+def test_of_many_claims_at_once_one_succeeds(make_engine, api, background):
+    order_id = api.place()
+    start = threading.Barrier(8)
+
+    def claim(engine):
+        start.wait(10)
+        return engine.store.claim(order_id, uuid4(), LEASE).claimed
+
+    claims = list(background.map(claim, [make_engine() for _ in range(8)]))
+
+    assert claims.count(True) == 1
+
+
+def test_a_worker_that_was_overtaken_stops_and_changes_nothing(make_engine, api, background, database, end_leases):
+    pause = Pause()
+    order_id = api.place()
+    overtaken, quick = make_engine(sleep=pause), make_engine()
+
+    execution = background.submit(overtaken.executor.execute, order_id)
+    assert pause.reached.wait(10)
+    end_leases()
+    assert quick.executor.execute(order_id) is None
+    pause.release()
+
+    assert execution.result(10) is None
+    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]
+    assert len(database.swaps(order_id)) == 1
+
+
+def test_a_worker_that_was_overtaken_after_routing_builds_nothing(make_engine, api, database, end_leases):
+    order_id = api.place()
+    overtaken, quick = make_engine(), make_engine()
+    build = overtaken.router.venue("raydium").build
+    venue = trouble_venues(overtaken)[0]
+
+    def overtake(order, plan):
+        end_leases()
+        assert quick.executor.execute(order_id) is None
+        return build(order, plan)
+
+    venue.build = overtake
+    assert overtaken.executor.execute(order_id) is None
+
+    assert database.event_names(order_id) == ["pending", "routing", "routing", "building", "submitted"]
+    assert len(database.swaps(order_id)) == 1
+
+
+def test_after_a_recorded_swap_the_next_worker_sends_the_same_bytes_and_never_quotes(
+    make_engine, serve, api, queues, database, end_leases
+):
+    order_id = api.place()
+    dying = make_engine()
+    trouble_chain(dying, lost=1, error=WorkerDies())
+    with pytest.raises(WorkerDies):
+        dying.executor.execute(order_id)
+    (recorded,) = database.swaps(order_id)
+    assert database.order(order_id)["status"] == "building"
+
+    end_leases()
+    successor = serve(make_engine())
+    venues = trouble_venues(successor)
+    chain = trouble_chain(successor)
+    queues.work_off()
+
+    assert [venue.asked for venue in venues] == [0, 0]
+    assert chain.received == [bytes(recorded["payload"])]
+    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", "confirmed"]
+    assert database.order(order_id)["tx_hash"] == recorded["tx_hash"]
+
+
+def test_a_swap_that_was_sent_and_not_noted_is_not_swapped_again(make_engine, serve, api, queues, database, end_leases):
+    order_id = api.place()
+    dying = make_engine()
+
+    def die(*_):
+        raise WorkerDies
+
+    dying.store.submit = die
+    with pytest.raises(WorkerDies):
+        dying.executor.execute(order_id)
+    assert database.count("simulated_transactions") == 1
+
+    end_leases()
+    serve(make_engine())
+    queues.work_off()
+
+    assert database.order(order_id)["status"] == "confirmed"
+    assert database.count("simulated_transactions") == 1
+    assert len(database.swaps(order_id)) == 1
+
+
+def test_a_worker_that_died_before_it_recorded_a_swap_is_followed_by_one_that_quotes_anew(
+    make_engine, serve, api, queues, database, end_leases
+):
+    order_id = api.place()
+    dying = make_engine()
+
+    def die(*_):
+        raise WorkerDies
+
+    dying.store.build = die
+    with pytest.raises(WorkerDies):
+        dying.executor.execute(order_id)
+
+    end_leases()
+    serve(make_engine())
+    queues.work_off()
+
+    names = database.event_names(order_id)
+    assert names == ["pending", "routing", "routing", "building", "submitted", "confirmed"]
+    assert [event["seq"] for event in database.events(order_id)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_failure_half_way_gives_the_message_back_and_the_lease_keeps_others_off(make_engine, serve, api, queues):
+    failing = serve(make_engine())
+    trouble_chain(failing, lost=1, error=RuntimeError("a bug"))
+    order_id = api.place()
+    (message,) = queues.orders.receive()
+
+    assert queues.orders.deliver([message]) == {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]}
+    assert 0 < make_engine().executor.execute(order_id) <= LEASE.total_seconds()
+
+
+def test_a_swap_that_the_chain_did_not_answer_for_is_left_to_settlement(engine, api, queues, database):
+    chain = trouble_chain(engine, lost=1, error=VenueUnavailable("timed out"))
+    order_id = api.place()
+    queues.orders.poll()
+    assert database.order(order_id)["status"] == "submitted"
+    assert chain.received == []
+
+    queues.work_off()
+
+    assert chain.received == [bytes(database.swaps(order_id)[0]["payload"])]
+    assert database.order(order_id)["status"] == "confirmed"
+
+
+def test_an_order_that_ended_is_no_workers_business(api, queues, engine, database):
+    order_id = api.place()
+    queues.work_off()
+
+    assert engine.executor.execute(order_id) is None
+    assert len(database.events(order_id)) == 5
+
+
+def test_a_recorded_swap_that_may_still_land_forbids_failing_and_retrying(engine, api, database):
+    order_id = api.place()
+    trouble_chain(engine, lost=1)
+    engine.executor.execute(order_id)
+    order = engine.store.find(order_id)
+
+    assert engine.store.fail(order, error="given up") is None
+    assert engine.store.retry(order, error="once more", delay=timedelta()) is None
+
+    assert database.order(order_id)["status"] == "submitted"
+
+
+def test_a_lost_settlement_message_does_not_undo_the_swap(make_engine, api, queues, database):
+    order_id = api.place()
+    engine = make_engine(SETTLEMENTS_QUEUE_URL=NO_QUEUE)
+
+    assert engine.executor.execute(order_id) is None
+
+    assert database.order(order_id)["status"] == "submitted"
+    assert queues.settlements.count() == 0
+
+
+def test_a_database_that_does_not_answer_gives_the_message_back(make_engine, serve, api, queues, database):
+    order_id = api.place()
+    serve(make_engine(DATABASE_URL=NO_DATABASE))
+    (message,) = queues.orders.receive()
+
+    assert queues.orders.deliver([message]) == {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]}
+
+    queues.clock.pass_time(2.1)
+    assert len(queues.orders.receive()) == 1
+    assert database.event_names(order_id) == ["pending"]
+
+
+def test_an_error_of_the_database_reaches_the_caller(make_engine):
+    with pytest.raises(ResourceUnavailable, match="Postgres"):
+        make_engine(DATABASE_URL=NO_DATABASE).executor.execute(str(uuid4()))

@@ -1,0 +1,163 @@
+"""Every viewer sees every event once and in order, whichever processes commit, publish and replay at once."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from uuid import uuid4
+
+import pytest
+
+from chalicelib.engine import Engine
+from chalicelib.resources import ResourceUnavailable
+
+PUBLISHERS = 4
+STEPS_EACH = 15
+VIEWERS = 8
+
+
+@pytest.fixture
+def claimed(engine, api):
+    """An order under a lease: its id and the worker that holds it."""
+    order_id, worker = api.place(), uuid4()
+    assert engine.store.claim(order_id, worker, timedelta(minutes=1)).claimed
+    return order_id, worker
+
+
+def at_once(tasks: Iterable[Callable[[], object]]) -> None:
+    """Run all tasks at the same time, each in a thread of its own, and raise what one raised."""
+    tasks = list(tasks)
+    start = threading.Barrier(len(tasks))
+
+    def run(task):
+        start.wait(10)
+        return task()
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        for done in [pool.submit(run, task) for task in tasks]:
+            done.result(60)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_viewers_that_come_at_any_moment_see_every_event_once_and_in_order(make_engine, claimed, connections, seed):
+    """Four processes move one order and publish, while viewers come and are served by processes of their own."""
+    order_id, worker = claimed
+    chance = random.Random(seed)
+    connections.before_post = lambda _: time.sleep(chance.random() * 0.002)  # posts take different times
+    after = {f"viewer {number}": chance.choice((0, 0, 1, 7)) for number in range(VIEWERS)}
+
+    def move(engine: Engine) -> None:
+        order = engine.store.find(order_id)
+        for step in range(STEPS_EACH):
+            engine.publisher.publish(engine.store.route(order, worker, "raydium", {"step": step}))
+
+    def view(engine: Engine, name: str, delay: float) -> None:
+        time.sleep(delay)
+        engine.viewers.watch(order_id, name, after[name], replay=True, opened_for=True)
+        engine.publisher.replay(order_id, name)
+
+    tasks = [partial(move, make_engine()) for _ in range(PUBLISHERS)]
+    tasks += [partial(view, make_engine(), name, chance.random() * 0.3) for name in after]
+    at_once(tasks)
+    last = make_engine()
+    last.publisher.publish(last.store.fail(last.store.find(order_id), error="over", worker=worker))
+
+    newest = 2 + PUBLISHERS * STEPS_EACH
+    for name, seq in after.items():
+        assert connections.seqs(name) == list(range(seq + 1, newest + 1))
+    assert sorted(connections.closed) == sorted(after)
+
+
+def test_an_event_published_while_a_viewer_is_served_is_delivered_by_who_serves_it(make_engine, claimed, connections):
+    order_id, worker = claimed
+    server, other = make_engine(), make_engine()
+    server.viewers.watch(order_id, "viewer", 0, replay=True)
+    order = server.store.find(order_id)
+    once = iter([lambda: other.publisher.publish(other.store.route(order, worker, "raydium", {}))])
+    connections.before_post = lambda _: next(once, lambda: None)()
+
+    server.publisher.replay(order_id, "viewer")
+
+    assert connections.seqs("viewer") == [1, 2]
+
+
+def test_events_published_in_the_wrong_order_arrive_in_the_right_one(make_engine, claimed, connections):
+    order_id, worker = claimed
+    engine = make_engine()
+    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+    order = engine.store.find(order_id)
+    second, third = [engine.store.route(order, worker, "raydium", {"step": step}) for step in (1, 2)]
+
+    engine.publisher.publish(third)
+    engine.publisher.publish(second)
+
+    assert connections.seqs("viewer") == [2, 3]
+
+
+def test_a_viewer_reserved_for_its_replay_is_posted_to_by_nobody_else(make_engine, claimed, connections):
+    order_id, worker = claimed
+    engine = make_engine()
+    engine.viewers.watch(order_id, "viewer", 0, replay=True)
+
+    engine.publisher.publish(engine.store.route(engine.store.find(order_id), worker, "raydium", {}))
+    assert connections.received["viewer"] == []
+    engine.publisher.replay(order_id, "viewer")
+
+    assert connections.seqs("viewer") == [1, 2]
+
+
+def test_a_viewer_whose_server_died_is_served_again_when_its_time_is_up(
+    make_engine, claimed, connections, cache, queues
+):
+    order_id, worker = claimed
+    engine = make_engine()
+    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+    order = engine.store.find(order_id)
+    step = engine.store.route(order, worker, "raydium", {})
+    engine.viewers.publish(order_id, step.event.seq, b"{}")  # takes the viewer to serve it, and is never heard of again
+
+    engine.publisher.publish(engine.store.route(order, worker, "raydium", {}))
+    assert connections.received["viewer"] == []
+    cursor, _ = cache.hget(f"viewers:{order_id}", "viewer").split(":")
+    cache.hset(f"viewers:{order_id}", "viewer", f"{cursor}:1")  # its time is up
+    queues.work_off(queues.replays)
+
+    assert connections.seqs("viewer") == [2, 3]
+
+
+def test_a_post_that_cannot_be_made_does_not_stop_the_order(make_engine, claimed, connections, queues):
+    order_id, worker = claimed
+    engine = make_engine()
+    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+
+    def fail(_):
+        raise ResourceUnavailable("the management API", "timed out")
+
+    connections.before_post = fail
+
+    engine.publisher.publish(engine.store.route(engine.store.find(order_id), worker, "raydium", {}))
+
+    assert connections.received["viewer"] == []
+
+
+def test_a_viewer_is_forgotten_when_its_order_ended(make_engine, claimed, connections, cache):
+    order_id, worker = claimed
+    engine = make_engine()
+    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+
+    engine.publisher.publish(engine.store.fail(engine.store.find(order_id), error="over", worker=worker))
+
+    assert connections.events("viewer") == ["failed"]
+    assert cache.keys("viewers:*") == []
+    assert connections.closed == []
+
+
+def test_what_redis_knows_of_a_connection_does_not_stay_for_ever(open_socket, api, cache):
+    open_socket(orderId=api.place())
+
+    keys = cache.keys()
+    assert len(keys) == 4
+    assert all(cache.pttl(key) > 0 for key in keys)

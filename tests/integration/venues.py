@@ -1,0 +1,73 @@
+"""Venues and chains that have trouble: each wraps a simulated one and does what it does, when it can."""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from chalicelib.engine import Engine
+from chalicelib.orders.order import Order, Trade
+from chalicelib.routing.router import Router
+from chalicelib.venues.venue import Chain, Quote, SignedTransaction, SwapPlan, SwapStatus, Venue, VenueUnavailable
+
+
+class TroubledVenue:
+    """A venue that answers its first requests for a quote with errors."""
+
+    def __init__(self, venue: Venue, errors: Iterable[Exception]) -> None:
+        self._venue = venue
+        self._errors = deque(errors)
+        self.asked = 0
+
+    @property
+    def name(self) -> str:
+        return self._venue.name
+
+    def quote(self, trade: Trade, attempt: int) -> Quote:
+        self.asked += 1
+        if self._errors:
+            raise self._errors.popleft()
+        return self._venue.quote(trade, attempt)
+
+    def build(self, order: Order, plan: SwapPlan) -> SignedTransaction:
+        return self._venue.build(order, plan)
+
+
+class TroubledChain:
+    """A chain that loses the first transactions sent to it, and notes what reached it."""
+
+    def __init__(self, chain: Chain, *, lost: int = 0, error: Exception | None = None) -> None:
+        self._chain = chain
+        self._lost = lost
+        self._error = error
+        self.blind = False
+        """Whether it answers no question about statuses."""
+        self.received: list[bytes] = []
+
+    def submit(self, transaction: SignedTransaction) -> None:
+        if self._lost:
+            self._lost -= 1
+            if self._error:
+                raise self._error
+            return
+        self.received.append(transaction.payload)
+        self._chain.submit(transaction)
+
+    def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
+        if self.blind:
+            raise VenueUnavailable("the chain does not answer")
+        return self._chain.statuses(tx_hashes)
+
+
+def trouble_venues(engine: Engine, *, raydium: Iterable[Exception] = (), meteora: Iterable[Exception] = ()) -> Any:
+    """Give an engine venues that raise these errors first; returns the two venues."""
+    errors = {"raydium": raydium, "meteora": meteora}
+    troubled = [TroubledVenue(engine.router.venue(name), errors[name]) for name in errors]
+    engine.router = Router(troubled)
+    return troubled
+
+
+def trouble_chain(engine: Engine, *, lost: int = 0, error: Exception | None = None) -> TroubledChain:
+    """Give an engine a chain that loses the first transactions, silently or with an error."""
+    chain = TroubledChain(engine.chain, lost=lost, error=error)
+    engine.chain = chain
+    return chain

@@ -1,0 +1,122 @@
+"""Which venue gets the trade."""
+
+import threading
+from decimal import Decimal
+
+import pytest
+
+from chalicelib.orders.order import Side
+from chalicelib.routing.router import Router, select_best_dex
+from chalicelib.venues.venue import SwapRefused, VenueUnavailable
+from tests.builders import a_quote, a_trade
+
+REFUSED = SwapRefused("no pool")
+SILENT = VenueUnavailable("timed out")
+
+
+class ScriptedVenue:
+    """A venue that quotes a net price, or raises an error."""
+
+    def __init__(self, name, answer):
+        self.name = name
+        self._answer = answer
+        self.asked = []
+
+    def quote(self, trade, attempt):
+        self.asked.append((trade, attempt))
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return a_quote(self.name, self._answer)
+
+
+def route(raydium, meteora, side=Side.SELL):
+    router = Router([ScriptedVenue("raydium", raydium), ScriptedVenue("meteora", meteora)])
+    return router.route(a_trade(side=side))
+
+
+@pytest.mark.parametrize(
+    ("side", "raydium", "meteora", "chosen"),
+    [
+        (Side.SELL, "151", "150", "raydium"),
+        (Side.SELL, "150", "151", "meteora"),
+        (Side.BUY, "151", "150", "meteora"),
+        (Side.BUY, "150", "151", "raydium"),
+        (Side.SELL, "150", "150", "raydium"),
+        (Side.BUY, "150", "150", "raydium"),
+        (Side.SELL, "150.000000001", "150.000000002", "meteora"),
+    ],
+)
+def test_a_sell_goes_where_it_gets_most_and_a_buy_where_it_pays_least(side, raydium, meteora, chosen):
+    assert route(raydium, meteora, side).best.venue == chosen
+
+
+def test_the_net_price_decides_and_not_the_price_before_fees():
+    dear_but_free = a_quote("raydium", "149.9", price=Decimal("149.9"))
+    high_with_fee = a_quote("meteora", "149.5", price=Decimal(150))
+
+    assert select_best_dex([high_with_fee, dear_but_free], Side.SELL) is dear_but_free
+    assert select_best_dex([high_with_fee, dear_but_free], Side.BUY) is high_with_fee
+
+
+@pytest.mark.parametrize("error", [REFUSED, SILENT])
+@pytest.mark.parametrize("side", Side)
+def test_a_venue_that_fails_leaves_the_trade_to_the_other(error, side):
+    found = route(error, "150", side)
+
+    assert found.best.venue == "meteora"
+    assert found.errors == {"raydium": str(error)}
+
+
+def test_a_trade_that_every_venue_refuses_is_refused():
+    with pytest.raises(SwapRefused, match="raydium: no pool; meteora: no pool"):
+        route(REFUSED, REFUSED)
+
+
+@pytest.mark.parametrize(("raydium", "meteora"), [(SILENT, SILENT), (REFUSED, SILENT), (SILENT, REFUSED)])
+def test_a_trade_that_one_venue_may_take_later_can_be_tried_again(raydium, meteora):
+    with pytest.raises(VenueUnavailable, match=r"raydium: .*; meteora: "):
+        route(raydium, meteora)
+
+
+def test_a_bug_in_a_venue_is_not_taken_for_its_answer():
+    with pytest.raises(ZeroDivisionError):
+        route(ZeroDivisionError(), "150")
+
+
+def test_venues_are_asked_at_the_same_time():
+    both_asked = threading.Barrier(2)
+
+    class MeetingVenue(ScriptedVenue):
+        def quote(self, trade, attempt):
+            both_asked.wait(5)
+            return super().quote(trade, attempt)
+
+    router = Router([MeetingVenue("raydium", "150"), MeetingVenue("meteora", "151")])
+
+    assert router.route(a_trade()).best.venue == "meteora"
+
+
+def test_venues_learn_which_attempt_it_is():
+    venue = ScriptedVenue("raydium", "150")
+    trade = a_trade()
+
+    Router([venue]).route(trade, attempt=2)
+
+    assert venue.asked == [(trade, 2)]
+
+
+def test_what_is_stored_of_a_route_are_the_quotes_the_choice_and_the_errors():
+    assert route("150", SILENT).as_details() == {
+        "quotes": {
+            "raydium": {
+                "price": Decimal(150),
+                "fee": Decimal("0.003"),
+                "liquidity": Decimal(10_000),
+                "netPrice": Decimal(150),
+                "amountOut": Decimal(150),
+            }
+        },
+        "chosen": "raydium",
+        "errors": {"meteora": "timed out"},
+    }
+    assert "errors" not in route("150", "151").as_details()

@@ -1,0 +1,173 @@
+"""Simulated Raydium and Meteora: ranges, fees, delays, faults, and numbers that a seed repeats."""
+
+import hashlib
+from datetime import timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from chalicelib.execution.building import plan_swap
+from chalicelib.orders.order import Side
+from chalicelib.venues.simulated.amm import read_transaction, simulated_venues, within_bounds
+from chalicelib.venues.simulated.chance import Chance
+from chalicelib.venues.simulated.faults import FaultRates
+from chalicelib.venues.venue import SwapRefused, VenueUnavailable
+from tests.builders import NOON, a_quote, a_trade, an_order
+
+DRAWS = 300
+BASE = Decimal(150)  # SOL/USDC
+
+
+class FixedFaults:
+    def __init__(self, **rates):
+        self._rates = FaultRates(**rates)
+
+    def rates(self):
+        return self._rates
+
+
+def venues(seed=None, latency=1.0, slept=None, **rates):
+    sleep = (slept if slept is not None else []).append
+    pair = simulated_venues(Chance(seed), FixedFaults(**rates), latency, sleep, lambda: NOON)
+    return {venue.name: venue for venue in pair}
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "fee"), [("raydium", "0.98", "1.02", "0.003"), ("meteora", "0.97", "1.02", "0.002")]
+)
+def test_prices_fill_the_documented_range_around_the_base_price(name, low, high, fee):
+    venue = venues()[name]
+    quotes = [venue.quote(a_trade(), 0) for _ in range(DRAWS)]
+
+    factors = [quote.price / BASE for quote in quotes]
+    width = Decimal(high) - Decimal(low)
+    assert Decimal(low) <= min(factors) < Decimal(low) + width / 10
+    assert Decimal(high) - width / 10 < max(factors) <= Decimal(high)
+    assert {quote.fee for quote in quotes} == {Decimal(fee)}
+
+
+@pytest.mark.parametrize("name", ["raydium", "meteora"])
+def test_a_quote_takes_200_to_400_milliseconds(name):
+    slept = []
+    venue = venues(slept=slept)[name]
+    for _ in range(DRAWS):
+        venue.quote(a_trade(), 0)
+
+    assert len(slept) == DRAWS
+    assert 0.2 <= min(slept) < 0.22
+    assert 0.38 < max(slept) <= 0.4
+
+
+def test_delays_can_be_scaled():
+    slept = []
+    venues(latency=0.0, slept=slept)["raydium"].quote(a_trade(), 0)
+
+    assert slept == [0.0]
+
+
+def test_the_net_price_is_the_price_after_fee_and_impact():
+    quote = venues()["raydium"].quote(a_trade(amount="1.5"), 0)
+
+    kept = 1 - quote.fee
+    expected = quote.price * kept / (1 + Decimal("1.5") * kept / quote.liquidity)
+    assert abs(quote.net_price / expected - 1) < Decimal("1e-10")
+
+
+def test_with_a_seed_the_same_order_gets_the_same_numbers_whatever_runs_beside():
+    first = venues("seed")["raydium"].quote(a_trade(), 0)
+    beside = venues("seed")
+    beside["meteora"].quote(a_trade("RAY/USDC"), 0)
+
+    assert beside["raydium"].quote(a_trade(), 0) == first
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: venues("other")["raydium"].quote(a_trade(), 0),
+        lambda: venues("seed")["meteora"].quote(a_trade(), 0),
+        lambda: venues("seed")["raydium"].quote(a_trade(), 1),
+        lambda: venues("seed")["raydium"].quote(a_trade(amount="2"), 0),
+        lambda: venues("seed")["raydium"].quote(a_trade(side=Side.BUY), 0),
+        lambda: venues()["raydium"].quote(a_trade(), 0),
+    ],
+)
+def test_another_seed_venue_attempt_or_trade_gets_other_numbers(other):
+    assert other().price != venues("seed")["raydium"].quote(a_trade(), 0).price
+
+
+@pytest.mark.parametrize(
+    ("pair", "base"), [("RAY/USDC", "2.5"), ("SOL/RAY", "60"), ("USDC/SOL", "0.00666667"), ("BONK/USDC", "0.00002")]
+)
+def test_every_pair_of_tokens_has_a_price(pair, base):
+    price = venues()["raydium"].quote(a_trade(pair, amount="100"), 0).price
+
+    assert Decimal("0.97") * Decimal(base) < price < Decimal("1.03") * Decimal(base)
+
+
+def test_a_token_without_a_pool_is_refused():
+    with pytest.raises(SwapRefused, match="raydium has no pool for SOL/XYZ"):
+        venues()["raydium"].quote(a_trade("SOL/XYZ"), 0)
+
+
+def test_a_venue_can_be_told_to_fail():
+    slept = []
+    with pytest.raises(VenueUnavailable, match="raydium did not answer"):
+        venues(slept=slept, quote_fails=1.0)["raydium"].quote(a_trade(), 0)
+
+    assert len(slept) == 1
+
+
+# --- Transactions ---
+
+
+def build(order=None, **rates):
+    order = order or an_order()
+    plan = plan_swap(order, a_quote("raydium", "150"))
+    return venues(**rates)["raydium"].build(order, plan), order, plan
+
+
+def test_a_transaction_is_named_by_the_hash_of_its_bytes():
+    swap, _, _ = build()
+
+    assert swap.tx_hash == hashlib.sha256(swap.payload).hexdigest()
+    assert swap.venue == "raydium"
+
+
+def test_a_transaction_says_what_was_planned_and_when_it_expires():
+    swap, order, plan = build()
+
+    written = read_transaction(swap.payload)
+    assert (written.trade, written.plan, written.venue) == (order.trade, plan, "raydium")
+    assert swap.expires_at == written.expires_at == NOON + timedelta(seconds=60)
+
+
+def test_the_lifetime_of_a_transaction_can_be_set():
+    assert build(transaction_lifetime=5)[0].expires_at == NOON + timedelta(seconds=5)
+
+
+def test_each_attempt_of_each_order_has_a_transaction_of_its_own():
+    order = an_order()
+    second_try = msgspec.structs.replace(order, attempts=1)
+
+    hashes = {build(which)[0].tx_hash for which in (order, second_try, an_order())}
+
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+    ("side", "fill", "kept"),
+    [
+        (Side.SELL, "148.5", True),
+        (Side.SELL, "148.499999", False),
+        (Side.SELL, "200", True),
+        (Side.BUY, "151.5", True),
+        (Side.BUY, "151.500001", False),
+        (Side.BUY, "100", True),
+    ],
+)
+def test_a_fill_is_held_to_the_bound(side, fill, kept):
+    plan = plan_swap(an_order(side=side), a_quote("raydium", "150"))
+
+    assert within_bounds(plan, side, Decimal(fill)) == kept
