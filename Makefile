@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format demo bench deploy lock clean
+.PHONY: help setup run test lint format demo bench chaos deploy lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo: setup ## Submit five orders and watch them (the stack must be running)
 
 bench: setup ## Measure throughput and latency on a stack of its own
 	@$(BIN)/python -m bench
+
+chaos: setup ## Kill parts of a running stack and check that no order is lost or swapped twice
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 deploy: setup ## Deploy to AWS, or elsewhere: make deploy STAGE=localstack
 	@$(BIN)/python -m infra.deploy --stage $(or $(STAGE),dev)

@@ -243,7 +243,9 @@ def run(make_world, database, monkeypatch, first_time: str, kills: Collection[Ki
         life.live()
         check_invariants(database, world, kills)
     except AssertionError as error:
-        raise AssertionError(f"killed {' and '.join(map(str, kills)) or 'never'}: {error}\n{life.fate.log[-40:]}") from error
+        raise AssertionError(
+            f"killed {' and '.join(map(str, kills)) or 'never'}: {error}\n{life.fate.log[-40:]}"
+        ) from error
     return life.fate
 
 
