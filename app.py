@@ -156,10 +156,12 @@ def health() -> Any:
 def not_served(**_path: str) -> Any:
     """Refuse whatever no other route serves; API Gateway itself would speak of a missing authentication token."""
     path = current_request().to_original_event()["path"]
+    # As API Gateway does: a path that is written out goes before one with a parameter.
+    patterns = [path] if path in app.routes else list(app.routes)
     served = {
         method
-        for pattern, routes in app.routes.items()
-        for method, route in routes.items()
+        for pattern in patterns
+        for method, route in app.routes[pattern].items()
         if route.view_name != "not_served" and re.fullmatch(re.sub(r"{\w+}", "[^/]+", pattern), path)
     }
     raise wrong_address(current_request().method, path, sorted(served))

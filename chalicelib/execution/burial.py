@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from chalicelib.execution.messages import PoisonMessage, Record, order_id_of
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
+from chalicelib.orders.order import Status
 from chalicelib.resources import Queue
 from chalicelib.store.orders import DeadLetter, OrderStore
 from chalicelib.streaming.publisher import Publisher
@@ -50,7 +51,9 @@ class Burial:
         if failed is not None:
             self.publisher.publish(failed)
         else:
-            self.settlements.send({"orderId": order_id})
+            # A swap was recorded for it: who finds it sent settles it, who finds it unsent sends the same bytes.
+            queue_of_order = self.settlements if order.status is Status.SUBMITTED else self.orders
+            queue_of_order.send({"orderId": order_id})
 
     def waiting(self) -> list[DeadLetter]:
         """Return the dead letters nobody has redriven."""

@@ -42,6 +42,6 @@ NATIVE = "SOL"
 
 
 def round_price(price: Decimal) -> Decimal:
-    """Round a price to twelve significant digits, written without an exponent."""
+    """Round a price to twelve significant digits; a whole number is written out: 1000, not 1E+3."""
     rounded = PRICE_DIGITS.plus(price)
     return Decimal(f"{rounded:f}")

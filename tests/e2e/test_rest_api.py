@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -20,7 +21,7 @@ def test_list_walks_through_all_orders_newest_first(client: Client) -> None:
     assert listed[:5] == placed[::-1]
 
 
-def test_list_can_be_narrowed_to_a_status(client: Client, confirmed: list[dict]) -> None:
+def test_list_can_be_narrowed_to_a_status(client: Client, confirmed: list[dict[str, Any]]) -> None:
     page = client.get("/api/orders", status="confirmed", limit=100).body
 
     assert {order["status"] for order in page["orders"]} == {"confirmed"}

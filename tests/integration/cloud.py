@@ -61,12 +61,28 @@ class EventSource:
 
     def deliver(self, messages: Sequence[Message]) -> BatchAnswer:
         """Call the function with these messages and delete those it is done with."""
-        answer = self._handler({"Records": [self._record(message) for message in messages]}, CONTEXT)
+        answer = self._handler(self.event(messages), CONTEXT)
         kept = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         for message in messages:
             if message["MessageId"] not in kept:
-                self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+                self.delete(message)
         return answer
+
+    def event(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """Return the event that a function gets for these messages."""
+        return {"Records": [self._record(message) for message in messages]}
+
+    def delete(self, message: Message) -> None:
+        self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+
+    def drain(self) -> list[Message]:
+        """Take all visible messages out of the queue."""
+        drained: list[Message] = []
+        while messages := self.receive():
+            drained += messages
+            for message in messages:
+                self.delete(message)
+        return drained
 
     def poll(self) -> BatchAnswer | None:
         """Receive and deliver; None when nothing is visible."""

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from chalicelib.execution.executor import LEASE
+from chalicelib.execution.executor import LEASE, MOST_TAKEOVERS
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.venues.venue import VenueUnavailable
+from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE
 from tests.integration.venues import trouble_chain, trouble_venues
 
@@ -285,3 +285,64 @@ def test_a_database_that_does_not_answer_gives_the_message_back(make_engine, ser
 def test_an_error_of_the_database_reaches_the_caller(make_engine):
     with pytest.raises(ResourceUnavailable, match="Postgres"):
         make_engine(DATABASE_URL=NO_DATABASE).executor.execute(str(uuid4()))
+
+
+@pytest.mark.parametrize("error", [VenueUnavailable("timed out"), SwapRefused("no pool")])
+def test_a_worker_that_was_overtaken_while_its_venues_failed_changes_nothing(
+    make_engine, api, database, end_leases, error
+):
+    order_id = api.place()
+    overtaken, quick = make_engine(), make_engine()
+    raydium, meteora = trouble_venues(overtaken, meteora=[error])
+
+    def overtake(trade, attempt):
+        end_leases()
+        assert quick.executor.execute(order_id) is None
+        raise error
+
+    raydium.quote = overtake
+    assert overtaken.executor.execute(order_id) is None
+
+    assert meteora.asked == 1
+    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]
+
+
+def test_a_worker_that_was_overtaken_while_it_sent_says_nothing(make_engine, api, queues, database, end_leases):
+    order_id = api.place()
+    overtaken, quick = make_engine(), make_engine()
+    chain = trouble_chain(overtaken)
+    submit = chain.submit
+
+    def overtake(transaction):
+        submit(transaction)
+        end_leases()
+        assert quick.executor.execute(order_id) is None
+
+    chain.submit = overtake
+    assert overtaken.executor.execute(order_id) is None
+
+    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]
+    assert database.count("simulated_transactions") == 1
+    assert queues.settlements.count() == 1
+
+
+def test_a_bug_while_preparing_costs_a_try_and_is_named(engine, api, queues, database):
+    trouble_venues(engine, raydium=[ZeroDivisionError()] * 3)
+    order_id = api.place()
+
+    queues.work_off()
+
+    row = database.order(order_id)
+    assert (row["status"], row["attempts"], row["last_error"]) == ("failed", 3, "internal error: ZeroDivisionError")
+
+
+def test_an_order_that_kills_its_workers_fails_in_the_end(engine, api, queues, database):
+    order_id = api.place()
+    database.change(
+        "UPDATE orders SET takeovers = %s, lease_owner = gen_random_uuid(), lease_until = now()", MOST_TAKEOVERS
+    )
+
+    queues.work_off()
+
+    row = database.order(order_id)
+    assert (row["status"], row["last_error"]) == ("failed", "11 workers have died executing it")

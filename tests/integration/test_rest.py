@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import pytest
 
+import app
 from chalicelib.venues.venue import VenueUnavailable
 from tests.builders import order_body
-from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS
+from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_QUEUE, NO_REDIS
 from tests.integration.venues import trouble_venues
 
 
@@ -77,6 +78,38 @@ def test_an_unknown_method_is_answered_as_a_problem(api):
     answer = api.request("PUT", "/api/orders/execute", order_body())
 
     assert_problem(answer, 405)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allowed"),
+    [
+        ("GET", "/nothing", 404, None),
+        ("POST", "/orders/7/more", 404, None),
+        ("PUT", "/api/orders/execute", 405, "POST"),
+        ("DELETE", "/api/orders", 405, "GET, POST"),
+        ("POST", "/api/orders/7", 405, "GET"),
+    ],
+)
+def test_an_address_that_is_not_served_is_answered_as_a_problem(engine, method, path, status, allowed):
+    """API Gateway leads here what no other route takes; the test client knows no such route."""
+    request = {
+        "httpMethod": method,
+        "path": path,
+        "requestContext": {"resourcePath": "/{proxy+}", "httpMethod": method},
+        "pathParameters": {"proxy": path[1:]},
+        "headers": {},
+        "multiValueQueryStringParameters": None,
+        "stageVariables": None,
+        "body": None,
+        "isBase64Encoded": False,
+    }
+
+    answer = app.app(request, CONTEXT)
+
+    assert answer["statusCode"] == status
+    assert answer["headers"]["Content-Type"] == "application/problem+json"
+    assert answer["headers"].get("Allow") == allowed
+    assert json.loads(answer["body"])["status"] == status
 
 
 def test_a_bug_is_answered_as_a_problem_that_says_nothing_of_the_inside(engine, api, caplog):

@@ -230,7 +230,11 @@ def test_two_settlements_at_once_confirm_an_order_once(make_engine, submitted, d
         assert database.order(order_id)["attempts"] == 1
 
 
-def test_two_settlements_at_once_start_one_retry(make_engine, submitted, queues, database, swap_fails):
+@pytest.mark.parametrize(("max_retries", "event", "messages"), [("3", "retrying", 1), ("1", "failed", 0)])
+def test_two_settlements_at_once_end_a_failed_try_once(
+    make_engine, serve, submitted, queues, database, swap_fails, max_retries, event, messages
+):
+    serve(make_engine(MAX_RETRIES=max_retries))
     order_id = submitted()
     swap_fails()
     start = threading.Barrier(4)
@@ -242,8 +246,8 @@ def test_two_settlements_at_once_start_one_retry(make_engine, submitted, queues,
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(settle, [make_engine() for _ in range(4)]))
 
-    assert database.event_names(order_id).count("retrying") == 1
-    assert queues.orders.count() == 1
+    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", event]
+    assert queues.orders.count() == messages
 
 
 def test_a_message_about_an_order_that_is_settled_is_done_with(submitted, queues, database):

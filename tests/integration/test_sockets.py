@@ -174,6 +174,15 @@ def test_a_connection_that_was_closed_leaves_nothing_behind(api, open_socket, ca
     assert cache.keys("connection:*") == []
 
 
+def test_a_connection_that_left_before_its_replay_is_sent_nothing(api, queues, open_socket):
+    socket = open_socket(orderId=api.place())
+    socket.disconnect()
+
+    queues.work_off()
+
+    assert socket.received == []
+
+
 # --- Messages ---
 
 

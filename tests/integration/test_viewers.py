@@ -13,6 +13,7 @@ import pytest
 
 from chalicelib.engine import Engine
 from chalicelib.resources import ResourceUnavailable
+from tests.integration.cloud import NO_QUEUE
 
 PUBLISHERS = 4
 STEPS_EACH = 15
@@ -126,6 +127,23 @@ def test_a_viewer_whose_server_died_is_served_again_when_its_time_is_up(
     queues.work_off(queues.replays)
 
     assert connections.seqs("viewer") == [2, 3]
+
+
+def test_catching_up_with_an_order_that_does_not_exist_does_nothing(make_engine):
+    assert make_engine().publisher.catch_up(str(uuid4())) is None
+
+
+def test_without_the_replay_queue_a_busy_viewer_does_not_stop_the_order(make_engine, claimed, connections):
+    order_id, worker = claimed
+    engine = make_engine(REPLAYS_QUEUE_URL=NO_QUEUE)
+    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+    order = engine.store.find(order_id)
+    first, second = (engine.store.route(order, worker, "raydium", {"step": step}) for step in (1, 2))
+    engine.viewers.publish(order_id, first.event.seq, b"{}")  # takes the viewer to serve it
+
+    engine.publisher.publish(second)
+
+    assert connections.received["viewer"] == []
 
 
 def test_a_post_that_cannot_be_made_does_not_stop_the_order(make_engine, claimed, connections, queues):

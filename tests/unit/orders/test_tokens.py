@@ -34,10 +34,10 @@ def test_the_base_unit_of_sol_is_a_lamport():
     ("price", "rounded"),
     [
         ("151.4412221380499", "151.441222138"),
-        ("0.00000013377777777777", "0.000000133777777778"),
+        ("0.00000013377777777777", "1.33777777778E-7"),
         ("7500000", "7500000"),
         ("1E+3", "1000"),
     ],
 )
-def test_a_price_keeps_twelve_significant_digits_and_shows_no_exponent(price, rounded):
+def test_a_price_keeps_twelve_significant_digits_and_writes_whole_numbers_out(price, rounded):
     assert str(round_price(Decimal(price))) == rounded

@@ -1,0 +1,187 @@
+"""Orders that stopped moving are found and sent on."""
+
+import json
+
+import pytest
+
+import app
+from chalicelib.resources import ResourceUnavailable
+from tests.builders import order_body
+from tests.integration.cloud import CONTEXT, NO_DATABASE
+from tests.integration.venues import trouble_chain
+
+SCHEDULED = {"version": "0", "account": "1", "region": "us-east-1", "detail": {}, "detail-type": "", "source": ""}
+SCHEDULED |= {"time": "", "id": "", "resources": []}
+
+
+@pytest.fixture
+def let_time_pass(database):
+    """Let a minute pass for every order, in which nothing happened."""
+
+    def passed(seconds=60):
+        columns = ("updated_at", "available_at", "lease_until", "recovered_at")
+        changes = ", ".join(f"{column} = {column} - make_interval(secs => {seconds})" for column in columns)
+        database.change(f"UPDATE orders SET {changes}")
+
+    return passed
+
+
+@pytest.fixture
+def lose_messages(queues):
+    """Lose every message that waits."""
+
+    def lose():
+        queues.clock.pass_time(3)
+        for source in (queues.orders, queues.settlements):
+            source.drain()
+
+    return lose
+
+
+def test_an_order_whose_message_was_lost_is_queued_again(engine, api, queues, database, lose_messages, let_time_pass):
+    order_id = api.place()
+    lose_messages()
+    let_time_pass()
+
+    assert engine.recovery.recover() == 1
+    queues.work_off()
+
+    assert database.order(order_id)["status"] == "confirmed"
+
+
+def test_a_submitted_order_whose_message_was_lost_is_settled(
+    engine, api, queues, database, lose_messages, let_time_pass
+):
+    order_id = api.place()
+    queues.orders.poll()
+    lose_messages()
+    let_time_pass()
+
+    assert engine.recovery.recover() == 1
+    (message,) = queues.settlements.receive()
+    assert json.loads(message["Body"]) == {"orderId": order_id}
+    queues.settlements.deliver([message])
+
+    assert database.order(order_id)["status"] == "confirmed"
+
+
+def test_an_order_whose_worker_died_is_sent_to_the_next_one(
+    engine, api, queues, database, lose_messages, let_time_pass
+):
+    chain = trouble_chain(engine, lost=1, error=RuntimeError("a bug"))
+    order_id = api.place()
+    queues.orders.poll()
+    assert database.order(order_id)["status"] == "building"
+    lose_messages()
+    let_time_pass()
+
+    assert engine.recovery.recover() == 1
+    queues.work_off()
+
+    assert database.order(order_id)["status"] == "confirmed"
+    assert len(chain.received) == 1
+
+
+def test_an_order_that_waits_in_its_queue_is_left_there(engine, api, queues, let_time_pass):
+    api.place()
+    let_time_pass()
+
+    assert engine.recovery.recover() == 0
+    assert queues.orders.count() == 1
+
+
+def test_an_order_that_waits_very_long_is_queued_even_so(engine, api, queues, let_time_pass):
+    api.place()
+    let_time_pass(3600)
+
+    assert engine.recovery.recover() == 1
+    assert queues.orders.count() == 2
+
+
+def test_an_order_that_moved_a_moment_ago_is_left_alone(engine, api, queues, lose_messages):
+    api.place()
+    lose_messages()
+
+    assert engine.recovery.recover() == 0
+
+
+def test_an_order_that_ended_is_never_recovered(engine, api, queues, let_time_pass):
+    api.place()
+    api.place(side="buy", amount=1_000_000)
+    queues.work_off()
+    let_time_pass(3600)
+
+    assert engine.recovery.recover() == 0
+
+
+def test_the_same_order_is_not_sent_on_twice_in_a_row(engine, api, lose_messages, let_time_pass):
+    api.place()
+    lose_messages()
+    let_time_pass()
+
+    assert engine.recovery.recover() == 1
+    lose_messages()
+    assert engine.recovery.recover() == 0
+
+
+def test_many_stopped_orders_are_recovered_in_batches(engine, api, queues, lose_messages, let_time_pass, monkeypatch):
+    monkeypatch.setattr("chalicelib.execution.recovery.BATCH", 5)
+    for _ in range(12):
+        api.place()
+    lose_messages()
+    let_time_pass()
+
+    assert engine.recovery.recover() == 12
+    assert queues.orders.count() == 12
+
+
+def test_a_watch_looks_every_two_seconds_until_the_next_one_begins(engine, api, lose_messages, let_time_pass):
+    now, looks = [0.0], []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        now[0] += seconds
+        if len(looks) == 3:
+            api.place()
+            lose_messages()
+            let_time_pass()
+
+    recovery = type(engine.recovery)(
+        store=engine.store, orders=engine.orders, settlements=engine.settlements, sleep=sleep, clock=lambda: now[0]
+    )
+
+    assert recovery.watch() == 1
+    assert set(looks) == {2.0}
+    assert 54 < now[0] <= 57
+
+
+def test_an_outage_does_not_end_the_watch(make_engine, serve, engine):
+    now, looks = [0.0], []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        now[0] += 20
+
+    down = make_engine(DATABASE_URL=NO_DATABASE)
+    recovery = type(engine.recovery)(
+        store=down.store, orders=engine.orders, settlements=engine.settlements, sleep=sleep, clock=lambda: now[0]
+    )
+
+    assert recovery.watch() == 0
+    assert len(looks) == 3
+
+
+def test_the_schedule_starts_a_watch(engine, monkeypatch):
+    monkeypatch.setattr("chalicelib.execution.recovery.WATCH_SECONDS", 0.0)
+
+    assert app.recover_orders(SCHEDULED, CONTEXT) == {"recovered": 0}
+
+
+def test_an_accepted_order_survives_a_queue_that_refuses_messages(api, engine, queues, monkeypatch, database):
+    def refuse(*_):
+        raise ResourceUnavailable("SQS", "no answer")
+
+    engine.orders.send = refuse
+
+    assert api.post(order_body()).status == 200
+    assert database.count("orders") == 1

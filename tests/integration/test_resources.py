@@ -1,0 +1,260 @@
+"""The outside world: connections that come back, and parts that do not answer."""
+
+import http.server
+import json
+import socket
+import threading
+import time
+
+import psycopg
+import pytest
+
+from chalicelib.resources import BREATHER_SECONDS, Database, ManagementApi, Queue, Redis, ResourceUnavailable
+from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS
+
+# --- Postgres ---
+
+
+@pytest.fixture
+def pg(postgres):
+    database = Database(postgres.url)
+    yield database
+    database.close()
+
+
+def pid(pg):
+    return pg.run("SELECT pg_backend_pid() AS pid", {})[0]["pid"]
+
+
+def test_a_connection_is_kept_while_it_works(pg):
+    assert pid(pg) == pid(pg)
+
+
+def test_a_connection_that_died_unseen_is_replaced(pg, database):
+    first = pid(pg)
+    database.rows("SELECT pg_terminate_backend(%s)", first)
+    deadline = time.monotonic() + 5
+    while database.rows("SELECT 1 FROM pg_stat_activity WHERE pid = %s", first):
+        assert time.monotonic() < deadline
+
+    assert pid(pg) != first
+
+
+def test_a_server_that_is_not_there_is_unavailable():
+    with pytest.raises(ResourceUnavailable, match="Postgres is not available"):
+        Database(NO_DATABASE).run("SELECT 1", {})
+
+
+def test_a_statement_that_takes_too_long_is_given_up_and_the_next_one_works(pg):
+    with pytest.raises(ResourceUnavailable):
+        pg.run("SELECT pg_sleep(5)", {}, patience=0.1)
+
+    assert pg.run("SELECT 7 AS seven", {}) == [{"seven": 7}]
+
+
+def test_a_mistake_in_a_statement_is_a_bug_and_no_outage(pg):
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        pg.run("SELECT * FROM nowhere", {})
+
+    assert pg.run("SELECT 7 AS seven", {}) == [{"seven": 7}]
+
+
+def test_many_threads_may_be_the_first_to_ask(postgres, database):
+    pg = Database(postgres.url)
+    start = threading.Barrier(6)
+    pids = []
+
+    def ask():
+        start.wait(5)
+        pids.append(pid(pg))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    pg.close()
+
+    assert len(pids) == 6
+    assert len(set(pids)) == 1
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up_soon(silent_server):
+    started = time.monotonic()
+    with pytest.raises(ResourceUnavailable):
+        Database(f"postgresql://postgres@127.0.0.1:{silent_server}/orders").run("SELECT 1", {})
+
+    assert time.monotonic() - started < 2
+
+
+@pytest.fixture
+def silent_server():
+    """A server that takes connections and never answers; returns its port."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        yield listener.getsockname()[1]
+
+
+# --- Redis ---
+
+
+def test_redis_that_does_not_answer_is_left_alone_for_a_moment(redis_server):
+    now = [0.0]
+    down = Redis(NO_REDIS, clock=lambda: now[0])
+    with pytest.raises(ResourceUnavailable, match="Redis is not available"):
+        down.probe()
+
+    down._url = redis_server.url
+    down.close()
+    with pytest.raises(ResourceUnavailable, match="did not answer a moment ago"):
+        down.probe()
+    now[0] += BREATHER_SECONDS
+    down.probe()
+    down.close()
+
+
+def test_a_redis_that_says_nothing_is_given_up_soon(silent_server):
+    started = time.monotonic()
+    quiet = Redis(f"redis://127.0.0.1:{silent_server}/0")
+    with pytest.raises(ResourceUnavailable):
+        quiet.probe()
+    quiet.close()
+
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_redis_connection_that_died_unseen_is_replaced(redis_server, cache):
+    redis = Redis(redis_server.url)
+    redis.probe()
+    cache.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    redis.probe()
+    redis.close()
+
+
+# --- SQS ---
+
+
+def test_a_message_may_be_delayed_for_up_to_15_minutes(queues):
+    queue = Queue(queues.orders.url)
+    queue.send({"a": 1}, delay=5000)
+
+    queues.clock.pass_time(899)
+    assert queues.orders.receive() == []
+    queues.clock.pass_time(2)
+    assert len(queues.orders.receive()) == 1
+
+
+def test_a_fraction_of_a_second_is_rounded_up_so_that_nothing_comes_early(queues):
+    queue = Queue(queues.orders.url)
+    queue.send({"a": 1}, delay=1.2)
+
+    queues.clock.pass_time(1.5)
+    assert queues.orders.receive() == []
+    queues.clock.pass_time(0.6)
+    (message,) = queues.orders.receive()
+    queue.postpone(message["ReceiptHandle"], 1.2)
+    queues.clock.pass_time(1.5)
+    assert queues.orders.receive() == []
+    queues.clock.pass_time(0.6)
+    assert len(queues.orders.receive()) == 1
+
+
+def test_many_messages_are_sent_ten_to_a_request(queues):
+    Queue(queues.orders.url).send_all({"number": number} for number in range(23))
+
+    assert queues.orders.count() == 23
+
+
+def test_the_depth_of_a_queue_counts_what_waits_to_be_received(queues):
+    queue = Queue(queues.orders.url)
+    queue.send_all([{}, {}, {}])
+    queue.send({}, delay=60)
+    queues.orders.receive()
+
+    assert queue.depth() == 2
+
+
+def test_a_queue_that_does_not_answer_is_unavailable(queues):
+    queue = Queue(NO_QUEUE)
+    for call in (lambda: queue.send({}), lambda: queue.send_all([{}]), lambda: queue.postpone("r", 1), queue.depth):
+        with pytest.raises(ResourceUnavailable, match="SQS is not available"):
+            call()
+
+
+def test_a_batch_of_which_a_part_was_refused_is_not_taken_for_sent():
+    class RefusingClient:
+        def send_message_batch(self, **_):
+            return {"Failed": [{"Id": "1", "Code": "InternalError"}]}
+
+    queue = Queue("a queue")
+    queue._client = RefusingClient()
+
+    with pytest.raises(ResourceUnavailable, match="InternalError"):
+        queue.send_all([{}, {}])
+
+
+# --- The management API ---
+
+
+@pytest.fixture
+def gateway(queues):
+    """An API Gateway that notes what is posted; ``/gone`` is gone and ``/broken`` fails."""
+    calls = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            length = int(self.headers.get("Content-Length") or 0)
+            calls.append((self.command, self.path, self.rfile.read(length)))
+            status = 410 if "gone" in self.path else 500 if "broken" in self.path else 200
+            body = json.dumps({"message": "Gone"} if status == 410 else {}).encode()
+            self.send_response(status)
+            self.send_header("x-amzn-ErrorType", "GoneException" if status == 410 else "InternalServerError")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_DELETE = answer  # noqa: N815 -- the names that http.server looks for
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/ws", calls
+        server.shutdown()
+        thread.join()
+
+
+def test_a_message_is_posted_to_its_connection(gateway):
+    url, calls = gateway
+
+    assert ManagementApi(url).post("abc=", b'{"event":"pong"}') is True
+
+    assert calls == [("POST", "/ws/@connections/abc%3D", b'{"event":"pong"}')]
+
+
+def test_a_connection_that_is_gone_is_said_to_be(gateway):
+    url, _ = gateway
+
+    assert ManagementApi(url).post("gone", b"{}") is False
+    ManagementApi(url).close("gone")
+
+
+def test_a_connection_is_closed_from_our_side(gateway):
+    url, calls = gateway
+
+    ManagementApi(url).close("abc")
+
+    assert [call[:2] for call in calls] == [("DELETE", "/ws/@connections/abc")]
+
+
+def test_a_gateway_that_fails_or_is_not_there_is_unavailable(gateway):
+    url, _ = gateway
+    for api in (ManagementApi(url), ManagementApi("http://127.0.0.1:1/ws")):
+        with pytest.raises(ResourceUnavailable, match="the management API is not available"):
+            api.post("broken", b"{}")
+        with pytest.raises(ResourceUnavailable):
+            api.close("broken")

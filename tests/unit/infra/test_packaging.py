@@ -1,0 +1,104 @@
+"""From the source tree to the package: what decides its contents, and what is added to it."""
+
+import json
+import marshal
+import platform
+import zipfile
+
+import pytest
+
+from infra.packaging import PackagingError, add_bytecode, architecture_for, build_package, inputs_digest, stage_config
+
+CONFIG = {"lambda_architecture": "arm64", "stages": {"prod": {}, "local": {"x": 1}}}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A source tree with everything a package is made of."""
+    for folder in ("chalicelib", ".chalice", "infra"):
+        (tmp_path / folder).mkdir()
+    for file in ("app.py", "requirements.txt", "chalicelib/engine.py", "infra/app.json"):
+        (tmp_path / file).write_text("1")
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(CONFIG))
+    return tmp_path
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "AMD64", "aarch64", "arm64"])
+def test_an_emulator_runs_the_code_on_this_machine(machine, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+
+    assert architecture_for("local") == ("arm64" if machine in ("aarch64", "arm64") else "x86_64")
+    assert architecture_for("prod") is None
+
+
+def test_only_an_emulated_stage_gets_the_machines_architecture():
+    assert stage_config(CONFIG, "prod") == CONFIG
+    assert stage_config(CONFIG, "local")["stages"] == {
+        "prod": {},
+        "local": {"x": 1, "lambda_architecture": architecture_for("local")},
+    }
+
+
+def test_an_unknown_stage_is_named_with_those_there_are():
+    with pytest.raises(PackagingError, match=r"Stage 'test' is not in .* it has: local, prod"):
+        stage_config(CONFIG, "test")
+
+
+def test_a_missing_source_is_named(project, tmp_path):
+    (project / "app.py").unlink()
+
+    with pytest.raises(PackagingError, match=r"app\.py is missing"):
+        build_package(project, tmp_path / "build", "local")
+
+
+@pytest.mark.parametrize(
+    "file", ["app.py", "requirements.txt", "chalicelib/engine.py", "infra/app.json", ".chalice/config.json"]
+)
+def test_a_change_of_any_source_makes_a_new_package(project, file):
+    before = inputs_digest(project, "local")
+    (project / file).write_text("2")
+
+    assert inputs_digest(project, "local") != before
+
+
+@pytest.mark.parametrize("file", ["README.md", "chalicelib/__pycache__/engine.pyc", ".chalice/deployments/sam.zip"])
+def test_what_is_not_shipped_makes_no_new_package(project, file):
+    before = inputs_digest(project, "local")
+    (project / file).parent.mkdir(exist_ok=True)
+    (project / file).write_text("2")
+
+    assert inputs_digest(project, "local") == before
+
+
+def archive(path, **contents):
+    with zipfile.ZipFile(path, "w") as built:
+        for name, text in contents.items():
+            built.writestr(name.replace("__", "/") + ".py", text)
+    return path
+
+
+def test_every_module_ships_with_bytecode_that_is_never_checked_against_the_source(tmp_path):
+    path = archive(tmp_path / "deployment.zip", app="X = 1", chalicelib__engine="Y = 2")
+
+    add_bytecode(path)
+
+    with zipfile.ZipFile(path) as built:
+        names = built.namelist()
+        compiled = [name for name in names if name.endswith(".pyc")]
+        assert len(names) == 4
+        assert {name.split(".")[0] for name in compiled} == {"__pycache__/app", "chalicelib/__pycache__/engine"}
+        for name in compiled:
+            flags = int.from_bytes(built.read(name)[4:8], "little")
+            assert flags == 0b01  # hash-based, unchecked (PEP 552)
+            code = marshal.loads(built.read(name)[16:])
+            assert code.co_filename.startswith("/var/task/")
+
+
+def test_the_same_contents_give_the_same_bytes(tmp_path):
+    first = archive(tmp_path / "first.zip", app="X = 1", b="Y = 2")
+    second = archive(tmp_path / "second.zip", b="Y = 2", app="X = 1")
+
+    for path in (first, second):
+        add_bytecode(path)
+
+    assert first.read_bytes() == second.read_bytes()

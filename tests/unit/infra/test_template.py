@@ -1,0 +1,158 @@
+"""What is deployed: the functions, their queues and policies, before CloudFormation has seen them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app import EXECUTING_AT_ONCE, app
+from chalicelib.config import load_settings
+from chalicelib.execution.executor import LEASE
+from infra.deploy import environment_variable
+
+PROJECT = Path(__file__).parents[3]
+CONFIG = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+TEMPLATE = json.loads((PROJECT / "infra" / "app.json").read_text())
+RESOURCES = TEMPLATE["Resources"]
+CONSUMERS = {"execute_order": "OrdersQueue", "settle_orders": "SettlementsQueue", "replay_events": "ReplaysQueue"}
+QUEUES = [name for name, resource in RESOURCES.items() if resource.get("Type") == "AWS::SQS::Queue"]
+WEBSOCKET_HANDLERS = {"websocket_connect", "websocket_message", "websocket_disconnect"}
+
+
+def logical_id(function):
+    """Return what Chalice calls a function in the template."""
+    return "".join(word.capitalize() for word in function.split("_"))
+
+
+def event_source(function):
+    name = logical_id(function)
+    return RESOURCES[name]["Properties"]["Events"][f"{name}SqsEventSource"]["Properties"]
+
+
+def timeout(function):
+    return CONFIG["lambda_functions"][function]["lambda_timeout"]
+
+
+def policy(function):
+    return json.loads((PROJECT / ".chalice" / CONFIG["lambda_functions"][function]["iam_policy_file"]).read_text())
+
+
+def test_as_many_orders_execute_at_once_as_are_reserved():
+    maximum = event_source("execute_order")["ScalingConfig"]["MaximumConcurrency"]
+    reserved = RESOURCES["ExecuteOrder"]["Properties"]["ReservedConcurrentExecutions"]
+
+    assert maximum == reserved == {"Ref": "QueueMaxConcurrent"}
+    assert TEMPLATE["Parameters"]["QueueMaxConcurrent"]["Default"] == EXECUTING_AT_ONCE == 10
+
+
+@pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
+def test_every_consumer_reads_its_queue_and_reports_what_it_did_not_finish(function, queue):
+    assert event_source(function)["Queue"] == {"Fn::GetAtt": [queue, "Arn"]}
+    assert event_source(function)["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_every_function_that_answers_with_failures_is_said_to():
+    sources = {source.name for source in app.event_sources if hasattr(source, "queue_arn")}
+
+    assert sources == {*CONSUMERS, "bury_order"}
+
+
+@pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
+def test_a_message_stays_invisible_for_six_times_as_long_as_its_function_may_run(function, queue):
+    assert RESOURCES[queue]["Properties"]["VisibilityTimeout"] >= 6 * timeout(function)
+
+
+@pytest.mark.parametrize("queue", ["OrdersDeadLetters", "SettlementsDeadLetters"])
+def test_a_dead_letter_stays_invisible_for_six_times_as_long_as_its_burial_may_take(queue):
+    assert RESOURCES[queue]["Properties"]["VisibilityTimeout"] >= 6 * timeout("bury_order")
+
+
+@pytest.mark.parametrize(
+    ("queue", "dead_letters"), [("OrdersQueue", "OrdersDeadLetters"), ("SettlementsQueue", "SettlementsDeadLetters")]
+)
+def test_a_message_that_cannot_be_processed_ends_in_a_dead_letter_queue(queue, dead_letters):
+    redrive = RESOURCES[queue]["Properties"]["RedrivePolicy"]
+
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": [dead_letters, "Arn"]}
+    assert redrive["maxReceiveCount"] >= 5
+    assert RESOURCES[dead_letters]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+def test_both_dead_letter_queues_are_buried():
+    events = RESOURCES["BuryOrder"]["Properties"]["Events"].values()
+
+    queues = [event["Properties"]["Queue"]["Fn::GetAtt"][0] for event in events]
+    assert sorted(queues) == ["OrdersDeadLetters", "SettlementsDeadLetters"]
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_every_queue_is_encrypted(queue):
+    assert RESOURCES[queue]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def test_a_lease_outlives_its_worker():
+    assert LEASE.total_seconds() > timeout("execute_order")
+
+
+# --- Functions and policies ---
+
+
+def test_every_function_of_the_app_is_configured():
+    functions = {source.name for source in app.event_sources} | {
+        function.name for function in app.pure_lambda_functions
+    }
+
+    assert set(CONFIG["lambda_functions"]) == functions | WEBSOCKET_HANDLERS | {"api_handler"}
+
+
+@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
+def test_every_function_has_a_policy_of_its_own_that_lets_it_log(function):
+    assert CONFIG["lambda_functions"][function]["iam_policy_file"] == f"policy-{function.replace('_', '-')}.json"
+    actions = [action for statement in policy(function)["Statement"] for action in statement["Action"]]
+    assert "logs:PutLogEvents" in actions
+    assert not [action for action in actions if "*" in action]
+
+
+def test_every_policy_belongs_to_a_function():
+    files = {path.name for path in (PROJECT / ".chalice").glob("policy-*.json")}
+
+    assert files == {function["iam_policy_file"] for function in CONFIG["lambda_functions"].values()}
+
+
+@pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
+def test_a_consumer_may_receive_delete_and_postpone_its_messages(function, queue):
+    allowed = {
+        action
+        for statement in policy(function)["Statement"]
+        if f"-{queue}-" in json.dumps(statement["Resource"])
+        for action in statement["Action"]
+    }
+
+    needed = {"ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes"}
+    assert {f"sqs:{action}" for action in needed} <= allowed
+
+
+# --- Settings ---
+
+
+def test_every_parameter_is_a_setting_that_the_functions_get():
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    given = json.dumps(variables)
+
+    for parameter in TEMPLATE["Parameters"]:
+        assert environment_variable(parameter) in variables or f"${{{parameter}}}" in given
+
+
+def test_the_defaults_of_the_template_are_those_of_the_settings():
+    defaults = {
+        environment_variable(name): str(parameter["Default"])
+        for name, parameter in TEMPLATE["Parameters"].items()
+        if "Default" in parameter
+    }
+
+    assert load_settings(defaults) == load_settings({})
+
+
+@pytest.mark.parametrize("parameter", ["DatabaseUrl", "RedisUrl"])
+def test_what_holds_a_password_is_not_shown(parameter):
+    assert TEMPLATE["Parameters"][parameter]["NoEcho"] is True

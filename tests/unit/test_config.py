@@ -1,0 +1,143 @@
+"""Settings: each is read, and each bad value is named."""
+
+import pytest
+
+from chalicelib.config import SettingsError, current_settings, load_settings
+
+
+def problems(**environment):
+    with pytest.raises(SettingsError) as refused:
+        load_settings(environment)
+    assert str(refused.value) == "\n".join(refused.value.problems)
+    return refused.value.problems
+
+
+def test_every_setting_has_a_documented_default():
+    settings = load_settings({})
+
+    assert settings.port == 3000
+    assert settings.database_url == "postgresql://postgres@localhost:5432/orders"
+    assert settings.redis_url == "redis://localhost:6379/0"
+    assert (settings.queue_max_concurrent, settings.order_processor_rate) == (10, 100)
+    assert (settings.max_retries, settings.backoff_base_ms) == (3, 1000)
+    assert (settings.log_level, settings.mock_seed, settings.mock_latency) == ("INFO", None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "attribute", "expected"),
+    [
+        ("PORT", "3001", "port", 3001),
+        ("DATABASE_URL", "postgres://u:p@db:5433/trades", "database_url", "postgres://u:p@db:5433/trades"),
+        ("REDIS_URL", "rediss://cache:6380/1", "redis_url", "rediss://cache:6380/1"),
+        ("QUEUE_MAX_CONCURRENT", "2", "queue_max_concurrent", 2),
+        ("WORKER_CONCURRENCY", "7", "queue_max_concurrent", 7),
+        ("ORDER_PROCESSOR_RATE", "0", "order_processor_rate", 0),
+        ("MAX_RETRIES", "5", "max_retries", 5),
+        ("BACKOFF_BASE_MS", "250", "backoff_base_ms", 250),
+        ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("MOCK_SEED", "42", "mock_seed", "42"),
+        ("MOCK_LATENCY", "0.5", "mock_latency", 0.5),
+        ("WEBSOCKET_URL", "wss://example.com/ws", "websocket_url", "wss://example.com/ws"),
+        ("MANAGEMENT_API_URL", "https://example.com/ws", "management_api_url", "https://example.com/ws"),
+        ("ORDERS_QUEUE_URL", "https://sqs/1/orders", "orders_queue_url", "https://sqs/1/orders"),
+        ("SETTLEMENTS_QUEUE_URL", "https://sqs/1/settlements", "settlements_queue_url", "https://sqs/1/settlements"),
+        ("REPLAYS_QUEUE_URL", "https://sqs/1/replays", "replays_queue_url", "https://sqs/1/replays"),
+    ],
+)
+def test_a_setting_is_read_from_its_variable(variable, value, attribute, expected):
+    assert getattr(load_settings({variable: value}), attribute) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *[("PORT", value) for value in ("0", "65536", "x", "3000.5", "-1", "NaN")],
+        *[("DATABASE_URL", value) for value in ("mysql://db/orders", "orders", "http://db", "//db")],
+        *[("REDIS_URL", value) for value in ("http://cache", "localhost:6379", "redis://", "redis://[::1")],
+        *[("POSTGRES_PORT", value) for value in ("0", "x")],
+        *[("REDIS_PORT", value) for value in ("0", "x")],
+        *[("QUEUE_MAX_CONCURRENT", value) for value in ("1", "1001", "ten")],
+        *[("WORKER_CONCURRENCY", value) for value in ("1", "ten")],
+        *[("ORDER_PROCESSOR_RATE", value) for value in ("-1", "fast", "1e3")],
+        *[("MAX_RETRIES", value) for value in ("0", "11", "three")],
+        *[("BACKOFF_BASE_MS", value) for value in ("-1", "60001", "1s")],
+        *[("LOG_LEVEL", value) for value in ("LOUD", "1")],
+        *[("MOCK_LATENCY", value) for value in ("-0.1", "11", "nan", "inf", "x")],
+        *[("WEBSOCKET_URL", value) for value in ("http://localhost/ws", "ws://")],
+        *[("MANAGEMENT_API_URL", value) for value in ("ws://localhost", "localhost")],
+        *[("USE_REAL_DEVNET", value) for value in ("true", "maybe")],
+    ],
+)
+def test_a_bad_value_names_itself_and_what_is_allowed(variable, value):
+    (problem,) = problems(**{variable: value})
+
+    assert problem.startswith(f"{variable}={value!r} cannot be used: allowed is ")
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    found = problems(PORT="x", MAX_RETRIES="0", LOG_LEVEL="LOUD", REDIS_URL="cache")
+
+    assert {problem.split("=")[0] for problem in found} == {"PORT", "MAX_RETRIES", "LOG_LEVEL", "REDIS_URL"}
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL"])
+def test_a_password_is_not_repeated(variable):
+    assert "secret" not in problems(**{variable: "ftp://user:secret@host/x"})[0]
+
+
+def test_an_empty_variable_counts_as_absent():
+    assert load_settings({"PORT": "", "MOCK_SEED": "  ", "DATABASE_URL": ""}) == load_settings({})
+
+
+def test_the_database_may_be_given_in_parts():
+    settings = load_settings(
+        {
+            "POSTGRES_HOST": "db",
+            "POSTGRES_PORT": "5433",
+            "POSTGRES_USER": "trader",
+            "POSTGRES_PASSWORD": "p@ss/word",
+            "POSTGRES_DB": "trades",
+        }
+    )
+
+    assert settings.database_url == "postgresql://trader:p%40ss%2Fword@db:5433/trades"
+
+
+def test_redis_may_be_given_in_parts():
+    assert load_settings({"REDIS_HOST": "cache", "REDIS_PORT": "6380"}).redis_url == "redis://cache:6380/0"
+
+
+def test_a_url_wins_over_its_parts():
+    settings = load_settings(
+        {
+            "DATABASE_URL": "postgresql://one/orders",
+            "POSTGRES_HOST": "two",
+            "REDIS_URL": "redis://one/0",
+            "REDIS_HOST": "two",
+        }
+    )
+
+    assert settings.database_url == "postgresql://one/orders"
+    assert settings.redis_url == "redis://one/0"
+
+
+def test_the_first_documented_name_wins_over_the_second():
+    settings = load_settings({"QUEUE_MAX_CONCURRENT": "4", "WORKER_CONCURRENCY": "5"})
+
+    assert settings.queue_max_concurrent == 4
+
+
+@pytest.mark.parametrize("value", ["false", "False", "FALSE"])
+def test_simulated_venues_may_be_asked_for_by_name(value):
+    assert load_settings({"USE_REAL_DEVNET": value}) == load_settings({})
+
+
+def test_a_process_reads_its_environment_once(monkeypatch):
+    current_settings.cache_clear()
+    monkeypatch.setenv("PORT", "3001")
+    settings = current_settings()
+    monkeypatch.setenv("PORT", "3002")
+
+    assert settings.port == 3001
+    assert current_settings() is settings
+    current_settings.cache_clear()

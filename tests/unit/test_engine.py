@@ -1,0 +1,27 @@
+"""The engine put together."""
+
+from chalicelib import config
+from chalicelib.config import load_settings
+from chalicelib.engine import Engine, engine
+from chalicelib.resources import ManagementApi
+
+
+def test_a_process_has_one_engine_with_its_settings(monkeypatch):
+    for cached in (config.current_settings, engine):
+        cached.cache_clear()
+    monkeypatch.setenv("MAX_RETRIES", "7")
+
+    made = engine()
+
+    assert made.settings.max_retries == 7
+    assert engine() is made
+    for cached in (config.current_settings, engine):
+        cached.cache_clear()
+
+
+def test_parts_are_made_once_and_need_no_server_to_be_made():
+    made = Engine(load_settings({}))
+
+    for part in ("rest", "sockets", "executor", "settlement", "recovery", "burial"):
+        assert getattr(made, part) is getattr(made, part)
+    assert isinstance(made.connections, ManagementApi)
