@@ -57,7 +57,7 @@ def kills(folder: Path) -> list[str]:
             if done:
                 storm.deliver_twice(chance.choice(done).result())
 
-        with storm.meanwhile(lambda: storm.kill_a_worker(chance), 2.0), storm.meanwhile(deliver_twice, 0.3):
+        with storm.meanwhile(lambda: storm.kill_a_worker(chance), 4.0), storm.meanwhile(deliver_twice, 0.3):
             storm.place(100, over_seconds=15)
             stack.services["postgres"].restart()
             storm.place(100, over_seconds=15)

@@ -132,8 +132,10 @@ def test_a_redriven_message_without_an_order_goes_back_to_its_queue_as_it_was(en
     assert [message["Body"] for message in queues.orders.receive()] == ["no JSON"]
 
 
-def test_a_confirmed_order_is_never_revived(engine, api, queues):
+@pytest.mark.parametrize("status", ["confirmed", "failed"])
+def test_an_order_of_which_a_swap_landed_is_never_revived(engine, api, queues, database, status):
     order_id = api.place()
     queues.work_off()
+    database.change("UPDATE orders SET status = %s", status)
 
     assert engine.store.revive(engine.store.find(order_id)) is None

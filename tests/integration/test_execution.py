@@ -133,6 +133,27 @@ def test_a_worker_that_was_overtaken_stops_and_changes_nothing(make_engine, api,
     assert len(database.swaps(order_id)) == 1
 
 
+@pytest.mark.parametrize("failure", [None, VenueUnavailable("timed out"), SwapRefused("no pool")])
+def test_a_worker_whose_order_was_taken_over_leaves_it_to_the_other(make_engine, api, database, end_leases, failure):
+    """The other has only just taken it, so that the order's status says nothing of it yet."""
+    order_id = api.place()
+    overtaken, successor = make_engine(), make_engine()
+    raydium, _ = trouble_venues(overtaken, meteora=[failure] if failure else [])
+    quote = raydium.quote
+
+    def overtake(trade, attempt):
+        end_leases()
+        assert successor.store.claim(order_id, uuid4(), LEASE).claimed
+        if failure:
+            raise failure
+        return quote(trade, attempt)
+
+    raydium.quote = overtake
+    assert overtaken.executor.execute(order_id) is None
+
+    assert database.event_names(order_id) == ["pending"]
+
+
 def test_a_worker_that_was_overtaken_after_routing_builds_nothing(make_engine, api, database, end_leases):
     order_id = api.place()
     overtaken, quick = make_engine(), make_engine()

@@ -126,7 +126,7 @@ HUGE = "x" * 10_000
         *[("orderType", value) for value in ("swap", "Market", "", 1, None, ["market"])],
         *[("userId", value) for value in ("", "u\0", "u\n", "\x7f", "\u202e", "u" * 129, HUGE, 1, None, ["u"])],
         *[("clientOrderId", value) for value in ("", "k\0", "k" * 129, 1, ["k"])],
-        *[("slippageTolerance", value) for value in (-0.01, 0.51, 1, "x", True, "0.0000001", [0])],
+        *[("slippageTolerance", value) for value in (-0.01, 0.51, 1, "x", True, "0.0000001", "0e-999999", [0])],
     ],
     ids=lambda value: repr(value)[:30],
 )

@@ -1,0 +1,159 @@
+"""Whatever workers, settlements and recoveries do in whatever order, an order keeps to its lifecycle.
+
+Hypothesis plays several workers, living and dead, a chain, and an operator against the real Postgres, and looks for
+a sequence of theirs that breaks an invariant.
+"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from uuid import uuid4
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from chalicelib.orders.lifecycle import TRANSITIONS, is_terminal
+from chalicelib.orders.order import Status
+from chalicelib.store.orders import Fill, OrderStore
+from chalicelib.venues.venue import SignedTransaction, SwapPlan
+from tests.builders import an_order
+
+WORKERS = [uuid4() for _ in range(3)]
+LEASES = [timedelta(minutes=1), timedelta()]
+"""A lease that holds, and one that has run out at once: the worker counts as dead and goes on all the same."""
+_numbers = count(1)
+
+workers = st.sampled_from(WORKERS)
+
+
+class OneOrder(RuleBasedStateMachine):
+    store: OrderStore
+    database: object
+
+    @initialize()
+    def accept(self) -> None:
+        order = an_order()
+        self.order_id = order.order_id
+        assert self.store.accept(order, "digest", {}) is not None
+        self.statuses = [Status.PENDING]
+        self.landed: set[str] = set()
+
+    @property
+    def order(self):
+        return self.store.find(self.order_id)
+
+    @property
+    def live(self) -> SignedTransaction | None:
+        rows = self.database.rows("SELECT tx_hash FROM swaps WHERE order_id = %s AND state = 'live'", self.order_id)
+        return swap(rows[0]["tx_hash"]) if rows else None
+
+    @rule(worker=workers, lease=st.sampled_from(LEASES))
+    def claim(self, worker, lease) -> None:
+        self.store.claim(self.order_id, worker, lease)
+
+    @rule(worker=workers)
+    def route(self, worker) -> None:
+        self.moved(self.store.route(self.order, worker, "raydium", {}))
+
+    @rule(worker=workers)
+    def build(self, worker) -> None:
+        self.moved(self.store.build(self.order, worker, swap(f"tx-{next(_numbers)}"), PLAN))
+
+    @rule(worker=workers)
+    def submit(self, worker) -> None:
+        if self.live:
+            self.moved(self.store.submit(self.order, worker, self.live))
+
+    @rule()
+    def land_and_confirm(self) -> None:
+        """The chain lands the swap, whoever knows of it; settlement may hear of it only when it was submitted."""
+        if live := self.live:
+            self.landed.add(live.tx_hash)
+            for step in self.store.confirm([Fill(self.order_id, live.tx_hash, "raydium", Decimal(1), Decimal(1))]):
+                self.moved(step)
+
+    @rule(ended_as=st.sampled_from(["failed", "expired"]), last_try=st.booleans())
+    def the_swap_ends(self, ended_as, last_try) -> None:
+        live = self.live
+        if live is None or live.tx_hash in self.landed or self.order.status is not Status.SUBMITTED:
+            return  # what has landed does not end otherwise
+        end = {"error": "ended", "ended_swap": live, "ended_as": ended_as}
+        self.moved(
+            self.store.fail(self.order, **end) if last_try else self.store.retry(self.order, delay=timedelta(), **end)
+        )
+
+    @rule(worker=workers)
+    def a_try_fails(self, worker) -> None:
+        self.moved(self.store.retry(self.order, error="no answer", delay=timedelta(), worker=worker))
+
+    @rule(worker=st.none() | workers)
+    def the_order_fails(self, worker) -> None:
+        """By its worker, or buried: then by nobody in particular."""
+        self.moved(self.store.fail(self.order, error="refused", worker=worker))
+
+    @rule()
+    def somebody_recovers(self) -> None:
+        self.store.take_stopped(idle=timedelta(), long_idle=timedelta(), queue_is_empty=True, limit=10)
+
+    @rule()
+    def an_operator_revives(self) -> None:
+        before = self.order.status
+        if (step := self.store.revive(self.order)) is not None:
+            assert before is Status.FAILED
+            self.statuses.append(step.order.status)
+
+    def moved(self, step) -> None:
+        """Note a transition that happened, and that it was allowed to."""
+        if step is not None:
+            assert step.order.status in TRANSITIONS[self.statuses[-1]]
+            assert step.event.seq == len(self.statuses) + 1
+            self.statuses.append(step.order.status)
+
+    @invariant()
+    def the_history_is_what_happened(self) -> None:
+        events = self.store.events(self.order_id)
+        assert [event.seq for event in events] == list(range(1, len(self.statuses) + 1))
+        assert [event.status for event in events] == self.statuses
+
+    @invariant()
+    def at_most_one_swap_may_still_land(self) -> None:
+        swaps = self.database.swaps(self.order_id)
+        assert sum(row["state"] in ("live", "landed") for row in swaps) <= 1
+        assert len(self.landed) <= 1
+
+    @invariant()
+    def an_order_that_ended_badly_has_no_swap_that_landed(self) -> None:
+        if is_terminal(self.order.status) and self.order.status is not Status.CONFIRMED:
+            assert not self.landed
+
+
+PLAN = SwapPlan(
+    venue="raydium",
+    actions=("swap",),
+    expected_amount_out=Decimal(1),
+    min_amount_out=Decimal(1),
+    max_amount_out=None,
+)
+
+
+def swap(tx_hash: str) -> SignedTransaction:
+    return SignedTransaction(
+        tx_hash=tx_hash, venue="raydium", payload=b"", expires_at=datetime.now(UTC) + timedelta(minutes=1)
+    )
+
+
+def test_no_sequence_of_steps_breaks_an_orders_lifecycle(engine, database):
+    class Machine(OneOrder):
+        pass
+
+    Machine.store, Machine.database = engine.store, database
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
