@@ -27,6 +27,7 @@ DEADLINE_SECONDS = 120.0
 DURATION = re.compile(r"\tDuration: (\d+) ms")
 
 _ENDED = """
+    -- bench
     SELECT count(*) FILTER (WHERE status = 'confirmed'), count(*) FILTER (WHERE status = 'failed'),
            extract(epoch FROM max(updated_at))
     FROM orders WHERE id = ANY(%s)
@@ -34,6 +35,14 @@ _ENDED = """
 _LANDED = """
     SELECT orders.id::text, extract(epoch FROM lands_at)::float8
     FROM orders JOIN simulated_transactions USING (tx_hash) WHERE orders.id = ANY(%s)
+"""
+# Every statement is a round trip of its own. What stands for the chain is not the engine's; on a real one it is RPC.
+_ROUND_TRIPS = """
+    SELECT coalesce(sum(calls) FILTER (WHERE query !~ 'simulated_'), 0)::integer,
+           coalesce(sum(calls) FILTER (WHERE query ~ 'simulated_'), 0)::integer
+    FROM pg_stat_statements
+    WHERE query ~ '(orders|order_events|swaps|simulated_)' AND query !~ 'bench' AND dbid = (
+        SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 
@@ -49,6 +58,8 @@ class Figures:
     post_times: Sequence[float]
     message_delays: Sequence[float]
     """From a swap's landing to the ``confirmed`` message at a client, for the watched orders."""
+    round_trips: tuple[int, int]
+    """Statements the engine ran, and statements that stand for calls to the chain."""
     slots: int
 
     @property
@@ -75,6 +86,9 @@ async def _measure(stack: Stack, orders: int) -> Figures:
     post_times: list[float] = []
     watchers: list[asyncio.Task[tuple[str, float]]] = []
     ids: list[str] = []
+    async with await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as connection:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        await connection.execute("SELECT pg_stat_statements_reset()")
     gate = asyncio.Semaphore(POSTS_IN_FLIGHT)
     async with aiohttp.ClientSession() as client:
 
@@ -94,6 +108,7 @@ async def _measure(stack: Stack, orders: int) -> Figures:
         await asyncio.gather(*(place(number) for number in range(orders)))
         confirmed, failed, ended = await _wait_for_all(stack.database_url, ids)
         heard = dict(await asyncio.gather(*watchers))
+        round_trips = await _round_trips(stack.database_url)
     landed = await _landed_at(stack.database_url, ids)
     return Figures(
         orders=orders,
@@ -103,6 +118,7 @@ async def _measure(stack: Stack, orders: int) -> Figures:
         execute_times=_execute_times(stack, started),
         post_times=post_times,
         message_delays=[at - landed[order_id] for order_id, at in heard.items() if order_id in landed],
+        round_trips=round_trips,
         slots=10,
     )
 
@@ -134,6 +150,13 @@ async def _landed_at(database_url: str, ids: list[str]) -> dict[str, float]:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         rows = await (await connection.execute(_LANDED, (ids,))).fetchall()
     return dict(rows)
+
+
+async def _round_trips(database_url: str) -> tuple[int, int]:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        row = await (await connection.execute(_ROUND_TRIPS)).fetchone()
+        assert row is not None
+        return row[0], row[1]
 
 
 def _execute_times(stack: Stack, since: float) -> list[float]:
@@ -171,6 +194,11 @@ def show(console: Console, figures: Figures, package_megabytes: float) -> None:
         ("share of the slot limit", f"{share:.0%}", f"of {figures.slot_limit_per_minute:,.0f} a minute"),
         ("POST p50 / p99", f"{post_p50:,.0f} / {post_p99:,.0f} ms", f"{POSTS_IN_FLIGHT} at a time"),
         ("landing to message p50 / p99", f"{message_p50:,.0f} / {message_p99:,.0f} ms", watched),
+        (
+            "database round trips an order",
+            f"{figures.round_trips[0] / figures.orders:.1f}",
+            f"and {figures.round_trips[1] / figures.orders:.1f} for the simulated chain",
+        ),
         ("Lambda package", f"{package_megabytes:.1f} MB", "zipped"),
     ):
         table.add_row(*row)

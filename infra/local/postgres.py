@@ -56,7 +56,9 @@ class LocalPostgres:
                 *("-c", "listen_addresses=127.0.0.1"),
                 *("-c", f"port={self.port}"),
                 *("-c", "unix_socket_directories="),
-                # Up to 8 API, 10 executing and a few settling processes, besides what tests and people open.
+                # What the statements cost is worth knowing here: `SELECT * FROM pg_stat_statements`.
+                *("-c", "shared_preload_libraries=pg_stat_statements"),
+                # A few API, ten executing and a few settling processes, besides what tests and people open.
                 *("-c", "max_connections=200"),
             ],
             environment=self._environment,
