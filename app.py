@@ -4,6 +4,7 @@ The handlers stand here and not in Chalice blueprints, because Lambda imports on
 declared in, and a blueprint's module does not register it with the app.
 """
 
+import os
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -22,6 +23,9 @@ from chalicelib.wire import decode_json, encode_json
 app = Chalice(app_name="order-execution-engine")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
 app.register_middleware(ConvertToMiddleware(logger.inject_lambda_context))
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    engine().prepare()
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 EXECUTING_AT_ONCE = 10

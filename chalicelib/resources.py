@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -172,13 +172,17 @@ class Redis:
 
         if self._clock() < self._back_at:
             raise ResourceUnavailable("Redis", "it did not answer a moment ago")
-        if self._client is None:
-            self._client = _redis_client(self._url)
         try:
-            return self._client.eval(script, len(keys), *keys, *arguments)
+            return self.open().eval(script, len(keys), *keys, *arguments)
         except redis.RedisError as error:
             self._back_at = self._clock() + BREATHER_SECONDS
             raise ResourceUnavailable("Redis", error) from error
+
+    def open(self) -> redis.Redis:
+        """Return the client, which connects when it is first used."""
+        if self._client is None:
+            self._client = _redis_client(self._url)
+        return self._client
 
     def close(self) -> None:
         """Close the connection; the next script opens a new one."""
@@ -204,8 +208,8 @@ class Queue:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    @cached_property
-    def _client(self) -> Any:
+    def open(self) -> Any:
+        """Return the client; all queues of a process share one."""
         return _aws_client("sqs")
 
     def send(self, message: object, delay: float = 0) -> None:
@@ -215,7 +219,7 @@ class Queue:
     def send_text(self, text: str, delay: float = 0) -> None:
         """Put one message on the queue as it is."""
         with _as_unavailable("SQS"):
-            self._client.send_message(
+            self.open().send_message(
                 QueueUrl=self._url,
                 MessageBody=text,
                 DelaySeconds=min(math.ceil(delay), self.LONGEST_DELAY),
@@ -229,14 +233,14 @@ class Queue:
                 {"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies[start : start + self.BATCH])
             ]
             with _as_unavailable("SQS"):
-                refused = self._client.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed")
+                refused = self.open().send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed")
             if refused:
                 raise ResourceUnavailable("SQS", refused)
 
     def postpone(self, receipt_handle: str, delay: float) -> None:
         """Keep a received message invisible for ``delay`` seconds more (at most 12 hours)."""
         with _as_unavailable("SQS"):
-            self._client.change_message_visibility(
+            self.open().change_message_visibility(
                 QueueUrl=self._url,
                 ReceiptHandle=receipt_handle,
                 VisibilityTimeout=min(math.ceil(delay), self.LONGEST_INVISIBILITY),
@@ -246,7 +250,7 @@ class Queue:
         """Return about how many messages wait to be received; those received or delayed do not count."""
         name = "ApproximateNumberOfMessages"
         with _as_unavailable("SQS"):
-            answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+            answer = self.open().get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
         return int(answer["Attributes"][name])
 
 
@@ -256,16 +260,16 @@ class ManagementApi:
     def __init__(self, endpoint_url: str) -> None:
         self._endpoint_url = endpoint_url
 
-    @cached_property
-    def _client(self) -> Any:
+    def open(self) -> Any:
+        """Return the client."""
         return _aws_client("apigatewaymanagementapi", self._endpoint_url)
 
     def post(self, connection_id: str, data: bytes) -> bool:
         """Send ``data`` to a connection; False when the connection is gone."""
         try:
             with _as_unavailable("the management API"):
-                self._client.post_to_connection(ConnectionId=connection_id, Data=data)
-        except self._client.exceptions.GoneException:
+                self.open().post_to_connection(ConnectionId=connection_id, Data=data)
+        except self.open().exceptions.GoneException:
             return False
         return True
 
@@ -273,8 +277,8 @@ class ManagementApi:
         """Close a connection; one that is gone already stays so."""
         try:
             with _as_unavailable("the management API"):
-                self._client.delete_connection(ConnectionId=connection_id)
-        except self._client.exceptions.GoneException:
+                self.open().delete_connection(ConnectionId=connection_id)
+        except self.open().exceptions.GoneException:
             return
 
 

@@ -128,3 +128,5 @@ class Executor:
         failed = self.store.fail(order, error=error, worker=worker)
         if failed is not None:
             self.publisher.publish(failed)
+        else:
+            self.publisher.catch_up_later(order.order_id)

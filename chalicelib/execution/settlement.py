@@ -91,8 +91,15 @@ class Settlement:
             else:
                 self._try_again(order, swap, status.error or "the chain gave no reason", "failed")
         if landed:
-            for confirmed in self.store.confirm(landed):
-                self.publisher.publish(confirmed)
+            self._confirm(landed)
+
+    def _confirm(self, fills: list[Fill]) -> None:
+        confirmed = self.store.confirm(fills)
+        for step in confirmed:
+            self.publisher.publish(step)
+        for order_id in {fill.order_id for fill in fills} - {step.order.order_id for step in confirmed}:
+            # Somebody else confirmed it, or we did and the answer was lost with the connection.
+            self.publisher.catch_up_later(order_id)
 
     def _try_again(self, order: Order, swap: SignedTransaction, error: str, ended_as: str) -> None:
         delay = next_try(order.attempts + 1, order.max_retries, self.backoff_base_ms)

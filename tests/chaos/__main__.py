@@ -29,6 +29,7 @@ _STARTS = """
     SELECT id, extract(epoch FROM started.created_at), extract(epoch FROM orders.updated_at)
     FROM orders JOIN order_events AS started ON started.order_id = orders.id AND started.event = 'routing'
     ORDER BY orders.created_at
+    OFFSET 20
 """
 FAULTS = {
     "quote_fails": 0.05,
@@ -146,6 +147,9 @@ def flood(folder: Path) -> list[str]:
             nonlocal most
             most = max(most, storm.query(EXECUTING_NOW)[0])
 
+        storm.place(20)  # cold starts would be measured as late starts
+        storm.order_ids()
+        storm.wait_for_the_end(LONGEST_END)
         with storm.meanwhile(count_executing, 0.05):
             storm.place(200)
             accepted = storm.order_ids()

@@ -189,7 +189,7 @@ def test_a_batch_of_which_a_part_was_refused_is_not_taken_for_sent():
             return {"Failed": [{"Id": "1", "Code": "InternalError"}]}
 
     queue = Queue("a queue")
-    queue._client = RefusingClient()
+    queue.open = RefusingClient
 
     with pytest.raises(ResourceUnavailable, match="InternalError"):
         queue.send_all([{}, {}])

@@ -25,3 +25,13 @@ def test_parts_are_made_once_and_need_no_server_to_be_made():
     for part in ("rest", "sockets", "executor", "settlement", "recovery", "burial"):
         assert getattr(made, part) is getattr(made, part)
     assert isinstance(made.connections, ManagementApi)
+
+
+def test_a_process_prepares_itself_without_a_server(monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    nobody = "127.0.0.1:1"
+    made = Engine(load_settings({"REDIS_URL": f"redis://{nobody}/0", "MANAGEMENT_API_URL": f"http://{nobody}"}))
+
+    made.prepare()
+
+    assert made.orders.open() is made.settlements.open(), "queues share a client"

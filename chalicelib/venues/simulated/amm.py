@@ -35,6 +35,7 @@ class SimulatedTransaction(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
     venue: str
     trade: Trade
+    attempt: int
     plan: SwapPlan
     expires_at: datetime
 
@@ -86,7 +87,14 @@ class SimulatedVenue:
         expires_at = self.clock() + timedelta(seconds=self.faults.rates().transaction_lifetime)
         nonce = f"{order.order_id}:{order.attempts}:{expires_at.timestamp()}"
         payload = _encoder.encode(
-            SimulatedTransaction(nonce=nonce, venue=self.name, trade=order.trade, plan=plan, expires_at=expires_at)
+            SimulatedTransaction(
+                nonce=nonce,
+                venue=self.name,
+                trade=order.trade,
+                attempt=order.attempts,
+                plan=plan,
+                expires_at=expires_at,
+            )
         )
         return SignedTransaction(
             tx_hash=hashlib.sha256(payload).hexdigest(), venue=self.name, payload=payload, expires_at=expires_at

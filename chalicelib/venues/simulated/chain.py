@@ -51,7 +51,7 @@ class SimulatedChain:
         """Take a transaction in; one that could not land before it expires is ignored. See ``Chain.submit``."""
         swap = read_transaction(transaction.payload)
         rates = self.faults.rates()
-        drawn_for = (swap.venue, swap.trade.pair, swap.trade.side, swap.trade.amount)
+        drawn_for = (swap.venue, swap.trade.pair, swap.trade.side, swap.trade.amount, swap.attempt)
         if self.chance.happens(rates.dropped, "dropped", *drawn_for):
             return
         move = Decimal(str(self.chance.uniform(*PRICE_MOVE, "move", *drawn_for)))
