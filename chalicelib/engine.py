@@ -121,12 +121,18 @@ class Engine:
         )
 
     @cached_property
+    def pacer(self) -> Pacer:
+        """Keeps the rate at which orders start."""
+        return Pacer(self.redis, self.settings.order_processor_rate, self._clock)
+
+    @cached_property
     def intake(self) -> Intake:
         """Accepts orders."""
         return Intake(
             store=self.store,
             publisher=self.publisher,
             orders=self.orders,
+            pacer=self.pacer,
             max_retries=self.settings.max_retries,
             clock=self._clock,
         )
@@ -140,7 +146,7 @@ class Engine:
             chain=self.chain,
             publisher=self.publisher,
             settlements=self.settlements,
-            pacer=Pacer(self.redis, self.settings.order_processor_rate, self._clock),
+            pacer=self.pacer,
             backoff_base_ms=self.settings.backoff_base_ms,
         )
 

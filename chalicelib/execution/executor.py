@@ -52,7 +52,7 @@ class Executor:
             PoisonMessage: there is no such order.
             ResourceUnavailable: Postgres does not answer; the order stays where it was.
         """
-        wait = self.pacer.wait_for_turn(order_id)
+        wait = self.pacer.start(order_id)
         if wait > 0:
             self.store.defer(order_id, timedelta(seconds=wait))
             return wait

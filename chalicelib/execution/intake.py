@@ -7,12 +7,13 @@ recovery queues whatever was accepted and never moved.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import msgspec
 
+from chalicelib.execution.pacing import Pacer
 from chalicelib.observability import logger
 from chalicelib.orders.order import Order, OrderType, Trade
 from chalicelib.resources import Queue, ResourceUnavailable
@@ -47,6 +48,7 @@ class Intake:
     store: OrderStore
     publisher: Publisher
     orders: Queue
+    pacer: Pacer
     max_retries: int
     clock: Callable[[], datetime]
 
@@ -111,7 +113,11 @@ class Intake:
         return earlier
 
     def _queue(self, order_id: str) -> None:
+        """Have the order executed when its turn comes: until then its message is not delivered."""
         try:
-            self.orders.send({"orderId": order_id})
+            wait = self.pacer.take_turn(order_id)
+            if wait > 0:
+                self.store.defer(order_id, timedelta(seconds=wait))
+            self.orders.send({"orderId": order_id}, delay=wait)
         except ResourceUnavailable as unavailable:
             logger.warning(f"recovery will queue it: {unavailable}", orderId=order_id)

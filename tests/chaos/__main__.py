@@ -23,8 +23,8 @@ IN_FLIGHT = 50
 RECOVERED_WITHIN = 20.0
 QUICK = 1.0
 RATE = 100
-BURST = 2
-"""Turns are 0.6 s apart, but SQS counts whole seconds."""
+BURST = 5
+"""The tolerance of pacing: three seconds' worth of orders."""
 _STARTS = """
     SELECT id, extract(epoch FROM started.created_at), extract(epoch FROM orders.updated_at)
     FROM orders JOIN order_events AS started ON started.order_id = orders.id AND started.event = 'routing'

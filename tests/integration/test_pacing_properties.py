@@ -33,7 +33,7 @@ class World:
         while waiting:
             self.now, order = min(waiting)
             waiting.remove((self.now, order))
-            wait = self.pacer.wait_for_turn(f"order {order}")
+            wait = self.pacer.start(f"order {order}")
             if wait > 0:
                 waiting.append((self.now + wait + MICROSECOND, order))
             else:

@@ -178,7 +178,7 @@ def test_the_schedule_starts_a_watch(engine, monkeypatch):
 
 
 def test_an_accepted_order_survives_a_queue_that_refuses_messages(api, engine, queues, monkeypatch, database):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise ResourceUnavailable("SQS", "no answer")
 
     engine.orders.send = refuse

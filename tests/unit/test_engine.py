@@ -1,6 +1,8 @@
 """The engine put together."""
 
-from chalicelib import config
+import pytest
+
+from chalicelib import config, resources
 from chalicelib.config import load_settings
 from chalicelib.engine import Engine, engine
 from chalicelib.resources import ManagementApi
@@ -27,6 +29,15 @@ def test_parts_are_made_once_and_need_no_server_to_be_made():
     assert isinstance(made.connections, ManagementApi)
 
 
+@pytest.fixture
+def fresh_clients():
+    """Clients made here must not serve other tests, whose cloud is another."""
+    resources._make_aws_client.cache_clear()
+    yield
+    resources._make_aws_client.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_clients")
 def test_a_process_prepares_itself_without_a_server(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     nobody = "127.0.0.1:1"
