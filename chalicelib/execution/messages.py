@@ -9,8 +9,8 @@ from chalicelib.resources import Queue, ResourceUnavailable
 from chalicelib.wire import decode_json
 
 LONGEST_OUTAGE_PAUSE = 30.0
-POISON_PAUSE = 1.0
-"""Poison need not wait for its visibility to end: the sooner it is in the dead-letter queue, the better."""
+POISON_PAUSE = 0.0
+"""Poison does not wait for its visibility to end: the sooner it is in the dead-letter queue, the better."""
 
 BatchAnswer = dict[str, list[dict[str, str]]]
 

@@ -1,6 +1,8 @@
 """Orders that stopped moving are found and sent on."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -122,6 +124,24 @@ def test_the_same_order_is_not_sent_on_twice_in_a_row(engine, api, lose_messages
     assert engine.recovery.recover() == 1
     lose_messages()
     assert engine.recovery.recover() == 0
+
+
+def test_recoveries_at_once_send_each_order_on_once(make_engine, api, queues, lose_messages, let_time_pass):
+    placed = [api.place() for _ in range(30)]
+    lose_messages()
+    let_time_pass()
+    start = threading.Barrier(4)
+
+    def recover(engine):
+        start.wait(10)
+        return engine.recovery.recover()
+
+    engines = [make_engine() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        recovered = list(pool.map(recover, engines))
+
+    assert sum(recovered) == len(placed)
+    assert queues.orders.count() == len(placed)
 
 
 def test_many_stopped_orders_are_recovered_in_batches(engine, api, queues, lose_messages, let_time_pass, monkeypatch):

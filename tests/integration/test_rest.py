@@ -1,6 +1,8 @@
 """The REST API as clients call it."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from uuid import uuid4
 
@@ -8,6 +10,7 @@ import pytest
 
 import app
 from chalicelib.venues.venue import VenueUnavailable
+from chalicelib.web.requests import read_order
 from tests.builders import order_body
 from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_QUEUE, NO_REDIS
 from tests.integration.venues import trouble_venues
@@ -141,6 +144,22 @@ def test_the_same_key_and_body_give_the_same_order(api, database, queues, first,
     assert answers[0].body["orderId"] == answers[1].body["orderId"]
     assert database.count("orders") == 1
     assert queues.orders.count() == 1
+
+
+def test_the_same_request_many_times_at_once_gives_one_order(make_engine, database):
+    start = threading.Barrier(8)
+    request = read_order(order_body(amount="1.5", clientOrderId="the same"))
+
+    def place(engine):
+        start.wait(10)
+        return engine.intake.place(request).order_id
+
+    engines = [make_engine() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        placed = list(pool.map(place, engines))
+
+    assert len(set(placed)) == 1
+    assert database.count("orders") == database.count("order_events") == 1
 
 
 def test_the_same_key_with_another_body_is_a_conflict(api, database):
