@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
@@ -65,7 +66,8 @@ def test_a_buried_order_has_failed_with_the_reason_and_goes_on_when_it_is_redriv
 ) -> None:
     # An order whose message is gone; it is not due for an hour, so that recovery leaves it alone.
     order_id = an_order().order_id
-    OrderStore(Database(stack.database_url)).accept(an_order(order_id=order_id), "digest", {})
+    with closing(Database(stack.database_url)) as engines_own:
+        OrderStore(engines_own).accept(an_order(order_id=order_id), "digest", {})
     database.execute("UPDATE orders SET available_at = now() + interval '1 hour' WHERE id = %s", (order_id,))
     send(stack, target, "OrdersDeadLettersUrl", json.dumps({"orderId": order_id}))
 
