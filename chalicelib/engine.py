@@ -193,7 +193,9 @@ class Engine:
     @cached_property
     def sockets(self) -> Sockets:
         """The WebSocket protocol."""
-        return Sockets(intake=self.intake, viewers=self.viewers, publisher=self.publisher, replays=self.replays)
+        return Sockets(
+            intake=self.intake, store=self.store, viewers=self.viewers, publisher=self.publisher, replays=self.replays
+        )
 
 
 @cache

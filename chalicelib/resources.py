@@ -31,8 +31,10 @@ Row = dict[str, Any]
 DATABASE_SECONDS = 0.8
 CONNECT_SECONDS = 2
 REDIS_SECONDS = 0.3
+PUSH_SECONDS = 1.0
+SQS_SECONDS = 1.5
 BREATHER_SECONDS = 1.0
-"""After Redis did not answer it is left alone for this long, so that an outage costs a wait only now and then."""
+"""After Redis or the management API did not answer it is left alone for this long: an outage costs few waits."""
 
 set_json_dumps(encode_json)
 set_json_loads(decode_json)
@@ -44,6 +46,24 @@ class ResourceUnavailable(Exception):
     def __init__(self, part: str, reason: object) -> None:
         self.part = part
         super().__init__(f"{part} is not available: {reason}")
+
+
+class _Breather:
+    """Lets a part that did not answer be, for a moment."""
+
+    def __init__(self, part: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._part = part
+        self._clock = clock
+        self._over_at = 0.0
+
+    def check(self) -> None:
+        """Fail at once if the part did not answer a moment ago."""
+        if self._clock() < self._over_at:
+            raise ResourceUnavailable(self._part, "it did not answer a moment ago")
+
+    def begin(self) -> None:
+        """Note that the part did not answer."""
+        self._over_at = self._clock() + BREATHER_SECONDS
 
 
 class _ImpatientConnection(psycopg.Connection[Row]):
@@ -112,13 +132,20 @@ class Database:
             if self._connection is None:
                 self._connection = _connect(self._url)
             connection = self._connection
-        connection.patience = patience
+        if connection.patience != patience:
+            connection.execute(f"SET statement_timeout = {_milliseconds(patience)}")
+            connection.patience = patience
         cursor = connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
     def _forget_broken(self) -> None:
         if self._connection is not None and self._connection.closed:
             self._connection = None
+
+
+def _milliseconds(patience: float) -> int:
+    """Return the server's own limit for a statement: a little less than ours, so that we hear of it."""
+    return int(patience * 900)
 
 
 def _connect(url: str) -> _ImpatientConnection:
@@ -131,7 +158,8 @@ def _connect(url: str) -> _ImpatientConnection:
             row_factory=dict_row,
             connect_timeout=CONNECT_SECONDS,
             application_name="order-execution-engine",
-            options="-c timezone=UTC",
+            # What we no longer wait for must not be done behind our back either.
+            options=f"-c timezone=UTC -c statement_timeout={_milliseconds(DATABASE_SECONDS)}",
         )
 
     opener = ThreadPoolExecutor(1, thread_name_prefix="connect")
@@ -158,9 +186,8 @@ class Redis:
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
-        self._clock = clock
+        self._breather = _Breather("Redis", clock)
         self._client: redis.Redis | None = None
-        self._back_at = 0.0
 
     def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a Lua script and return its answer; strings come back as ``str``.
@@ -170,12 +197,11 @@ class Redis:
         """
         import redis
 
-        if self._clock() < self._back_at:
-            raise ResourceUnavailable("Redis", "it did not answer a moment ago")
+        self._breather.check()
         try:
             return self.open().eval(script, len(keys), *keys, *arguments)
         except redis.RedisError as error:
-            self._back_at = self._clock() + BREATHER_SECONDS
+            self._breather.begin()
             raise ResourceUnavailable("Redis", error) from error
 
     def open(self) -> redis.Redis:
@@ -210,7 +236,7 @@ class Queue:
 
     def open(self) -> Any:
         """Return the client; all queues of a process share one."""
-        return _aws_client("sqs")
+        return _aws_client("sqs", SQS_SECONDS, 2)
 
     def send(self, message: object, delay: float = 0) -> None:
         """Put one message on the queue as JSON, visible after ``delay`` seconds (at most 15 minutes)."""
@@ -259,18 +285,23 @@ class ManagementApi:
 
     def __init__(self, endpoint_url: str) -> None:
         self._endpoint_url = endpoint_url
+        self._breather = _Breather("the management API")
 
     def open(self) -> Any:
         """Return the client."""
-        return _aws_client("apigatewaymanagementapi", self._endpoint_url)
+        return _aws_client("apigatewaymanagementapi", PUSH_SECONDS, 1, self._endpoint_url)
 
     def post(self, connection_id: str, data: bytes) -> bool:
         """Send ``data`` to a connection; False when the connection is gone."""
+        self._breather.check()
         try:
             with _as_unavailable("the management API"):
                 self.open().post_to_connection(ConnectionId=connection_id, Data=data)
         except self.open().exceptions.GoneException:
             return False
+        except ResourceUnavailable:
+            self._breather.begin()
+            raise
         return True
 
     def close(self, connection_id: str) -> None:
@@ -301,21 +332,21 @@ _making_a_client = Lock()
 """Many threads may use a client, but boto3 lets only one at a time make one."""
 
 
-def _aws_client(service: str, endpoint_url: str | None = None) -> Any:
+def _aws_client(service: str, seconds: float, attempts: int, endpoint_url: str | None = None) -> Any:
     with _making_a_client:
-        return _make_aws_client(service, endpoint_url)
+        return _make_aws_client(service, seconds, attempts, endpoint_url)
 
 
 @cache
-def _make_aws_client(service: str, endpoint_url: str | None) -> Any:
+def _make_aws_client(service: str, seconds: float, attempts: int, endpoint_url: str | None) -> Any:
     """Open a client that gives up quickly: a worker that waits for a dead endpoint holds one of the ten slots."""
     import boto3
     from botocore.config import Config
 
     config = Config(
-        connect_timeout=1,
-        read_timeout=3,
-        retries={"mode": "standard", "total_max_attempts": 2},
+        connect_timeout=seconds,
+        read_timeout=seconds,
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=16,
     )
     return boto3.client(service, endpoint_url=endpoint_url, config=config)

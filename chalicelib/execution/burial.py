@@ -45,13 +45,17 @@ class Burial:
         logger.error(f"dead letter: {reason}", orderId=order_id, messageId=record.message_id)
         count("DeadLetters")
         self.store.bury(message_id=record.message_id, queue=queue, body=record.text, order_id=order_id, reason=reason)
-        if order is None or is_terminal(order.status):
+        if order is None:
+            return
+        if is_terminal(order.status):
+            # Whoever ended it may have died before saying so.
+            self.publisher.catch_up_later(order.order_id)
             return
         failed = self.store.fail(order, error=reason)
         if failed is not None:
             self.publisher.publish(failed)
         else:
-            # A swap was recorded for it: who finds it sent settles it, who finds it unsent sends the same bytes.
+            # A worker is at it, or a swap is recorded: who finds that sent settles it, else sends the same bytes.
             queue_of_order = self.settlements if order.status is Status.SUBMITTED else self.orders
             queue_of_order.send({"orderId": order_id})
 

@@ -14,6 +14,7 @@ from chalicelib.execution.messages import PoisonMessage
 from chalicelib.execution.pacing import Pacer
 from chalicelib.execution.retries import next_try
 from chalicelib.observability import logger
+from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Order
 from chalicelib.resources import Queue, ResourceUnavailable
 from chalicelib.routing.router import Router
@@ -23,6 +24,7 @@ from chalicelib.venues.venue import Chain, SignedTransaction, SwapRefused, Venue
 
 LEASE = timedelta(seconds=10)
 """Longer than ``execute_order`` may run, so that a lease ends only after its worker."""
+LOOK_AGAIN = 1.0
 MOST_TAKEOVERS = 10
 """After so many workers have died with an order, the order is what kills them."""
 FIRST_LOOK = 2.0
@@ -61,6 +63,9 @@ class Executor:
         if claim is None:
             raise PoisonMessage(f"there is no order {order_id}")
         if not claim.claimed:
+            if is_terminal(claim.order.status):
+                # Whoever ended it may have died before saying so.
+                self.publisher.catch_up_later(order_id)
             return claim.wait
         if claim.swap is None and claim.takeovers > MOST_TAKEOVERS:
             self._fail(claim.order, worker, f"{claim.takeovers} workers have died executing it")
@@ -120,7 +125,8 @@ class Executor:
             return None
         retried = self.store.retry(order, error=error, delay=delay, worker=worker)
         if retried is None:
-            return None
+            # Somebody else moved it, or we did and the answer was lost: the next claim tells.
+            return LOOK_AGAIN
         self.publisher.publish(retried)
         return delay.total_seconds()
 

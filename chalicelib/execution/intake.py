@@ -21,6 +21,9 @@ from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.wire import encode_json
 
+SHORT_WAIT = 2.0
+"""An order that waits no longer than this need not be told from one that has stopped: recovery is not that quick."""
+
 
 class IdempotencyConflict(Exception):
     """The key was used before, for another order."""
@@ -116,7 +119,7 @@ class Intake:
         """Have the order executed when its turn comes: until then its message is not delivered."""
         try:
             wait = self.pacer.take_turn(order_id)
-            if wait > 0:
+            if wait > SHORT_WAIT:
                 self.store.defer(order_id, timedelta(seconds=wait))
             self.orders.send({"orderId": order_id}, delay=wait)
         except ResourceUnavailable as unavailable:

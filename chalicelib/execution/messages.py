@@ -9,6 +9,8 @@ from chalicelib.resources import Queue, ResourceUnavailable
 from chalicelib.wire import decode_json
 
 LONGEST_OUTAGE_PAUSE = 30.0
+FRESH_COPY_AFTER = 30
+"""An outage must not use a message up: after so many receives a fresh copy takes its place."""
 POISON_PAUSE = 0.0
 """Poison does not wait for its visibility to end: the sooner it is in the dead-letter queue, the better."""
 
@@ -79,7 +81,10 @@ def work_off(records: Collection[Record], queue: Queue, work: Callable[[Record],
             delay = work(record)
         except ResourceUnavailable as unavailable:
             logger.warning(f"message {record.message_id} given back: {unavailable}")
-            delay = outage_pause(record)
+            if not _replaced(record, queue):
+                _postpone(record, queue, outage_pause(record))
+                unfinished.append(record)
+            continue
         except PoisonMessage as poison:
             logger.error(f"message {record.message_id} is poison: {poison}")
             delay = POISON_PAUSE
@@ -118,12 +123,26 @@ def work_off_together(
         delays: Mapping[str, float] = work(by_order.keys())
     except ResourceUnavailable as unavailable:
         logger.warning(f"{len(by_order)} orders given back: {unavailable}")
-        delays = {order_id: outage_pause(same[0]) for order_id, same in by_order.items()}
+        by_order = {
+            order_id: [record for record in same if not _replaced(record, queue)] for order_id, same in by_order.items()
+        }
+        delays = {order_id: outage_pause(same[0]) for order_id, same in by_order.items() if same}
     for order_id, delay in delays.items():
         for record in by_order[order_id]:
             _postpone(record, queue, delay)
             unfinished.append(record)
     return _failures(unfinished)
+
+
+def _replaced(record: Record, queue: Queue) -> bool:
+    """Put a fresh copy of a message that was received often on its queue; False if that is not needed or fails."""
+    if record.receives < FRESH_COPY_AFTER:
+        return False
+    try:
+        queue.send_text(record.text, delay=outage_pause(record))
+    except ResourceUnavailable:
+        return False
+    return True
 
 
 def _postpone(record: Record, queue: Queue, delay: float) -> None:

@@ -20,7 +20,9 @@ TICK_SECONDS = 2.0
 WATCH_SECONDS = 57.0
 """The schedule starts a watch each minute; one ends shortly before the next begins."""
 IDLE = timedelta(seconds=5)
-LONG_IDLE = timedelta(minutes=15)
+SETTLING = timedelta(seconds=15)
+"""Longer than a swap takes to land, so that settlement does not drown in second messages when the chain is slow."""
+LONG_IDLE = timedelta(minutes=1)
 BATCH = 500
 
 
@@ -57,7 +59,7 @@ class Recovery:
         queue_is_empty = self.orders.depth() == 0
         while True:
             stopped = self.store.take_stopped(
-                idle=IDLE, long_idle=LONG_IDLE, queue_is_empty=queue_is_empty, limit=BATCH
+                idle=IDLE, long_idle=LONG_IDLE, settling=SETTLING, queue_is_empty=queue_is_empty, limit=BATCH
             )
             if stopped:
                 self._send_on(stopped)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from chalicelib.execution.retries import next_try
 from chalicelib.observability import logger
+from chalicelib.orders.lifecycle import EXECUTING, is_terminal
 from chalicelib.orders.order import Order
 from chalicelib.orders.tokens import EXACT, round_price
 from chalicelib.resources import Queue, ResourceUnavailable
@@ -56,9 +57,8 @@ class Settlement:
             ResourceUnavailable: Postgres does not answer; nothing was lost.
         """
         in_flight = {swap.tx_hash: InFlight(order, swap) for order, swap in self.store.in_flight(order_ids)}
-        for settled in set(order_ids) - {order.order_id for order, _ in in_flight.values()}:
-            # Whoever settled it may have died before saying so.
-            self.publisher.catch_up_later(settled)
+        for order_id in set(order_ids) - {order.order_id for order, _ in in_flight.values()}:
+            self._pass_on(order_id)
         looks = round(WATCH_SECONDS / LOOK_SECONDS)
         for look in range(looks):
             self._look(in_flight)
@@ -98,24 +98,38 @@ class Settlement:
         for step in confirmed:
             self.publisher.publish(step)
         for order_id in {fill.order_id for fill in fills} - {step.order.order_id for step in confirmed}:
-            # Somebody else confirmed it, or we did and the answer was lost with the connection.
-            self.publisher.catch_up_later(order_id)
+            self._pass_on(order_id)
 
     def _try_again(self, order: Order, swap: SignedTransaction, error: str, ended_as: str) -> None:
         delay = next_try(order.attempts + 1, order.max_retries, self.backoff_base_ms)
         if delay is None:
-            failed = self.store.fail(order, error=error, ended_swap=swap, ended_as=ended_as)
-            if failed is not None:
-                self.publisher.publish(failed)
+            ended = self.store.fail(order, error=error, ended_swap=swap, ended_as=ended_as)
+        else:
+            ended = self.store.retry(order, error=error, delay=delay, ended_swap=swap, ended_as=ended_as)
+        if ended is None:
+            self._pass_on(order.order_id)
             return
-        retried = self.store.retry(order, error=error, delay=delay, ended_swap=swap, ended_as=ended_as)
-        if retried is None:
-            return
-        self.publisher.publish(retried)
+        self.publisher.publish(ended)
+        if delay is not None:
+            self._queue(order.order_id, delay.total_seconds())
+
+    def _pass_on(self, order_id: str) -> None:
+        """Finish what was begun for an order that is settled already.
+
+        Somebody else settled it, or we did and the answer was lost with the connection; and whoever it was may have
+        died before a new try was queued or the end was published.
+        """
+        order = self.store.find(order_id)
+        if order is not None and order.status in EXECUTING:
+            self._queue(order_id)
+        elif order is not None and is_terminal(order.status):
+            self.publisher.catch_up_later(order_id)
+
+    def _queue(self, order_id: str, delay: float = 0) -> None:
         try:
-            self.orders.send({"orderId": order.order_id}, delay=delay.total_seconds())
+            self.orders.send({"orderId": order_id}, delay=delay)
         except ResourceUnavailable as unavailable:
-            logger.warning(f"recovery will queue it: {unavailable}", orderId=order.order_id)
+            logger.warning(f"recovery will queue it: {unavailable}", orderId=order_id)
 
     def _send_again(self, in_flight: Collection[InFlight]) -> None:
         for order, swap in in_flight:

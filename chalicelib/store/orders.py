@@ -113,11 +113,10 @@ _BUILD = _transition(
 _SUBMIT = _transition(Status.SUBMITTED, "lease_owner = NULL, lease_until = NULL")
 
 # A swap that may still land forbids a new try and a failure: only who saw it end, and names it, may set it aside.
-_NO_OTHER_LIVE_SWAP = """NOT EXISTS (
-              SELECT FROM swaps
-              WHERE swaps.order_id = orders.id AND swaps.state = 'live'
-                AND swaps.tx_hash IS DISTINCT FROM %(tx_hash)s
-          )"""
+# The order's own tx_hash is what decides: Postgres looks again at the row it waited for, not at a subquery. And who
+# neither holds the lease nor saw a swap end has no say while a worker is at it.
+_MAY_END_TRY = """tx_hash IS NOT DISTINCT FROM %(tx_hash)s
+          AND (%(worker)s::uuid IS NOT NULL OR lease_until IS NULL OR lease_until <= now())"""
 _END_SWAP = """, ended AS (
         UPDATE swaps SET state = %(ended_as)s FROM moved
         WHERE swaps.order_id = moved.id AND swaps.state = 'live'
@@ -127,14 +126,14 @@ _RETRY = _transition(
     Status.PENDING,
     """attempts = attempts + 1, last_error = %(error)s, available_at = now() + %(delay)s,
             lease_owner = NULL, lease_until = NULL, tx_hash = NULL""",
-    only_if=_NO_OTHER_LIVE_SWAP,
+    only_if=_MAY_END_TRY,
     also=_END_SWAP,
 )
 
 _FAIL = _transition(
     Status.FAILED,
     "attempts = attempts + 1, last_error = %(error)s, lease_owner = NULL, lease_until = NULL",
-    only_if=_NO_OTHER_LIVE_SWAP,
+    only_if=_MAY_END_TRY,
     also=_END_SWAP,
 )
 
@@ -204,13 +203,11 @@ _STOPPED = """
     WITH stopped AS (
         SELECT id
         FROM orders
-        WHERE (recovered_at IS NULL OR recovered_at < now() - %(idle)s)
-          AND (
-              (status IN ('pending', 'routing', 'building') AND lease_until < now())
-              OR (status = 'submitted' AND updated_at < now() - %(idle)s)
-              OR (status = 'pending' AND lease_until IS NULL AND greatest(updated_at, available_at)
-                      < now() - CASE WHEN %(queue_is_empty)s THEN %(idle)s ELSE %(long_idle)s END)
-          )
+        WHERE (status IN ('pending', 'routing', 'building') AND greatest(lease_until, recovered_at + %(idle)s) < now()
+               AND lease_until IS NOT NULL)
+           OR (status = 'submitted' AND greatest(updated_at, recovered_at) < now() - %(settling)s)
+           OR (status = 'pending' AND lease_until IS NULL AND greatest(updated_at, available_at, recovered_at)
+                   < now() - CASE WHEN %(queue_is_empty)s THEN %(idle)s ELSE %(long_idle)s END)
         ORDER BY updated_at
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
@@ -425,6 +422,7 @@ class OrderStore:
 
     def confirm(self, fills: Sequence[Fill]) -> list[Step]:
         """Move every order whose swap landed to ``confirmed``, in one statement."""
+        fills = sorted(fills, key=lambda fill: fill.order_id)  # two batches lock their rows in the same order
         rows = self._database.run(
             _CONFIRM,
             {
@@ -467,14 +465,15 @@ class OrderStore:
         self._database.run(_DEFER, {"order_id": order_id, "wait": wait})
 
     def take_stopped(
-        self, *, idle: timedelta, long_idle: timedelta, queue_is_empty: bool, limit: int
+        self, *, idle: timedelta, long_idle: timedelta, settling: timedelta, queue_is_empty: bool, limit: int
     ) -> list[tuple[str, Status]]:
-        """Return unfinished orders that nobody moves on any more; each only once in ``idle``.
+        """Return unfinished orders that nobody moves on any more.
 
-        A pending order counts as stopped after ``idle`` if its queue is empty, else after ``long_idle``. Two
-        callers at once get different orders.
+        A pending order counts as stopped after ``idle`` if its queue is empty, else after ``long_idle``; a submitted
+        one after ``settling``. An order that was returned counts as moved. Two callers at once get different orders.
         """
-        parameters = {"idle": idle, "long_idle": long_idle, "queue_is_empty": queue_is_empty, "limit": limit}
+        parameters: dict[str, Any] = {"idle": idle, "long_idle": long_idle, "settling": settling}
+        parameters |= {"queue_is_empty": queue_is_empty, "limit": limit}
         rows = self._database.run(_STOPPED, parameters, BATCH_SECONDS)
         return [(row["order_id"], Status(row["status"])) for row in rows]
 

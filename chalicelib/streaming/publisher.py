@@ -20,7 +20,7 @@ PUSH_THREADS = 8
 CATCH_UP_SECONDS = SERVE_MS / 1000 + 1
 """When a viewer that a dead process served is free again."""
 # A connection cannot be posted to until its $connect has returned, and the replay may be quicker than that.
-OPENING_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+OPENING_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
 
 
 class Publisher:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 from chalicelib.resources import Redis
 
-SERVE_MS = 5_000
+SERVE_MS = 10_000
 """For how long a process may serve a viewer without a sign of life."""
-STATE_MS = 60_000
-"""For how long an order's state is kept for readers; each transition renews it."""
+STATE_MS = 10_000
+"""For how long an order's state is kept for readers, and so how old it may be when a process died untold."""
 CONNECTION_MS = 2 * 3600 * 1000 + 600_000
 """API Gateway closes a WebSocket after two hours; what is known of it goes a little later."""
 

@@ -42,7 +42,8 @@ def unavailable() -> RequestError:
     """Say that a part is down, without saying which: that is for the operator's log."""
     return RequestError(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The engine cannot reach its database. No order was stored; try again shortly.",
+        "The engine cannot reach one of its parts. Try again shortly; if this was an order, with the same "
+        "clientOrderId or Idempotency-Key, so that it cannot be placed twice.",
         Retry_After="2",
     )
 

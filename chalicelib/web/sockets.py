@@ -12,6 +12,7 @@ from typing import Any
 from chalicelib.execution.intake import IdempotencyConflict, Intake
 from chalicelib.observability import logger
 from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.viewers import Viewers
 from chalicelib.web.problems import Problem, RequestError, invalid, shown, unavailable
@@ -25,6 +26,7 @@ class Sockets:
     """Serves WebSocket connections, each by its API Gateway connection id."""
 
     intake: Intake
+    store: OrderStore
     viewers: Viewers
     publisher: Publisher
     replays: Queue
@@ -115,10 +117,11 @@ class Sockets:
     def _subscribe(self, connection_id: str, values: dict[str, Any]) -> None:
         order_id, after_seq = read_order_id(values.pop("orderId", None)), read_seq(values.pop("afterSeq", 0))
         _refuse_leftovers(values)
+        if self.store.find(order_id) is None:
+            raise _unknown_order(order_id)
         if not self.viewers.watch(order_id, connection_id, after_seq, replay=True):
             raise RequestError(HTTPStatus.CONFLICT, f"This connection listens to order {order_id} already.")
-        if not self.publisher.replay(order_id, connection_id):
-            raise _unknown_order(order_id)
+        self.publisher.replay(order_id, connection_id)
 
     def _unsubscribe(self, connection_id: str, values: dict[str, Any]) -> None:
         order_id = read_order_id(values.pop("orderId", None))

@@ -35,7 +35,8 @@ MOMENTS = ("before", "after")
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Free at once what a dead process held, and look only twice: how long that takes is not what is tested."""
     monkeypatch.setattr(viewers, "SERVE_MS", 0)
-    monkeypatch.setattr(recovery, "IDLE", timedelta())
+    for idle in ("IDLE", "SETTLING", "LONG_IDLE"):
+        monkeypatch.setattr(recovery, idle, timedelta())
     monkeypatch.setattr(settlement, "WATCH_SECONDS", 0.4)
     monkeypatch.setattr(settlement, "EXPIRY_MARGIN", timedelta())
 
@@ -45,34 +46,39 @@ class Chain:
 
     def __init__(self, database: Database, first_time: str) -> None:
         self._database = database
-        self._first_time = first_time
+        self.first_time = first_time
         self._first: str | None = None
         self._sent = False
 
     def submit(self, ledger: SimulatedChain, transaction: SignedTransaction) -> None:
         self._first = self._first or transaction.tx_hash
         again, self._sent = self._sent, True
-        if transaction.tx_hash != self._first or self._first_time == "lands":
+        if self.first_time == "always refused":
+            self._refuse(transaction.tx_hash)
+        elif transaction.tx_hash != self._first or self.first_time == "lands":
             ledger.submit(transaction)
-        elif self._first_time == "expires":
+        elif self.first_time == "expires":
             self._database.run("UPDATE swaps SET expires_at = now() WHERE tx_hash = %(it)s", {"it": self._first})
-        elif self._first_time == "lands with an error":
-            self._database.run(
-                """INSERT INTO simulated_transactions (tx_hash, lands_at, outcome, error)
-                   VALUES (%(it)s, now(), 'failed', 'refused') ON CONFLICT DO NOTHING""",
-                {"it": self._first},
-            )
-        elif self._first_time == "answer lost":
+        elif self.first_time == "lands with an error":
+            self._refuse(transaction.tx_hash)
+        elif self.first_time == "answer lost":
             ledger.submit(transaction)
             raise VenueUnavailable("the answer was lost")
-        elif self._first_time == "dropped" and again:
+        elif self.first_time == "dropped" and again:
             ledger.submit(transaction)
-        elif self._first_time == "lands late" and not again:
+        elif self.first_time == "lands late" and not again:
             ledger.submit(transaction)
             self._database.run(
                 "UPDATE simulated_transactions SET lands_at = now() + interval '20 ms' WHERE tx_hash = %(it)s",
                 {"it": self._first},
             )
+
+    def _refuse(self, tx_hash: str) -> None:
+        self._database.run(
+            """INSERT INTO simulated_transactions (tx_hash, lands_at, outcome, error)
+               VALUES (%(it)s, now(), 'failed', 'refused') ON CONFLICT DO NOTHING""",
+            {"it": tx_hash},
+        )
 
 
 class World:
@@ -191,13 +197,15 @@ def check_invariants(database: Any, world: World, kills: Collection[Kill]) -> No
     orders = database.rows("SELECT id, status, attempts, seq, tx_hash FROM orders")
     assert len(orders) == 1, "the client placed one order, however often it had to say so"
     order = orders[0]
-    assert order["status"] == "confirmed"
+    ended_well = world.chain.first_time != "always refused"
+    assert order["status"] == ("confirmed" if ended_well else "failed")
     landed = database.rows(
         """SELECT tx_hash FROM simulated_transactions JOIN swaps USING (tx_hash)
            WHERE order_id = %s AND outcome = 'landed'""",
         order["id"],
     )
-    assert [swap["tx_hash"] for swap in landed] == [order["tx_hash"]], "exactly one swap landed: the confirmed one"
+    expected = [order["tx_hash"]] if ended_well else []
+    assert [swap["tx_hash"] for swap in landed] == expected, "exactly the confirmed swap landed"
     assert (
         database.count("simulated_transactions")
         == database.rows("SELECT count(*) FROM swaps WHERE state <> 'expired'")[0]["count"]
@@ -220,6 +228,7 @@ def make_world(postgres, redis_server, database, cache) -> Iterator[Callable[[st
         "REDIS_URL": redis_server.url,
         "MOCK_LATENCY": "0",
         "BACKOFF_BASE_MS": "0",
+        "MAX_RETRIES": "2",
         "ORDER_PROCESSOR_RATE": "0",
     }
     shared = World(settings, "lands")
@@ -257,7 +266,7 @@ def every_kill() -> Iterator[Kill]:
 
 
 @pytest.mark.parametrize(
-    "first_time", ["lands", "lands late", "lands with an error", "answer lost", "dropped", "expires"]
+    "first_time", ["lands", "lands late", "always refused", "lands with an error", "answer lost", "dropped", "expires"]
 )
 def test_no_single_crash_loses_or_repeats_an_order(make_world, database, monkeypatch, capsys, first_time):
     run(make_world, database, monkeypatch, first_time, [])

@@ -1,10 +1,16 @@
 """A message that cannot be processed is kept, and its order ends or goes on: never silence."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 import app
+from chalicelib.venues.venue import SwapPlan
 from tests.integration.cloud import CONTEXT
 from tests.integration.venues import trouble_chain
 
@@ -139,3 +145,56 @@ def test_an_order_of_which_a_swap_landed_is_never_revived(engine, api, queues, d
     database.change("UPDATE orders SET status = %s", status)
 
     assert engine.store.revive(engine.store.find(order_id)) is None
+
+
+def test_an_order_is_not_failed_behind_the_back_of_its_worker(make_engine, api, database):
+    """The burial waits for the row that the worker is about to build in, and has seen no swap when it began."""
+    order_id = api.place()
+    worker, undertaker = make_engine(), make_engine()
+    owner = uuid4()
+    claimed = worker.store.claim(order_id, owner, timedelta(minutes=1)).order
+    assert undertaker.store.fail(claimed, error="buried") is None
+
+    database.change("UPDATE orders SET lease_until = now() WHERE id = %s", order_id)
+    routed = worker.store.route(claimed, owner, "raydium", {}).order
+    blocker = psycopg.connect(worker.settings.database_url)
+    blocker.execute("SELECT FROM orders WHERE id = %s FOR UPDATE", (order_id,))
+    with ThreadPoolExecutor(2) as pool:
+        plan = SwapPlan(
+            venue="raydium", actions=("swap",), expected_amount_out=Decimal(1), min_amount_out=None, max_amount_out=None
+        )
+        swap = worker.router.venue("raydium").build(routed, plan)
+        building = pool.submit(worker.store.build, routed, owner, swap, plan)
+        wait_until_blocked(database, 1)
+        failing = pool.submit(undertaker.store.fail, routed, error="buried")
+        wait_until_blocked(database, 2)
+        blocker.rollback()
+        built, failed = building.result(), failing.result()
+    blocker.close()
+
+    assert built is not None
+    assert failed is None
+    assert database.order(order_id)["status"] == "building"
+
+
+def wait_until_blocked(database, statements):
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    while database.rows(waiting)[0]["count"] < statements:
+        time.sleep(0.005)
+
+
+def test_a_viewer_hears_of_an_order_whose_undertaker_died_before_saying_so(
+    engine, api, bury, queues, database, open_socket
+):
+    order_id = api.place()
+    socket = open_socket(orderId=order_id)
+    queues.replays.poll()
+    engine.store.fail(engine.store.find(order_id), error="buried")
+
+    bury()
+    queues.replays.poll()
+    queues.clock.pass_time(60)
+    queues.replays.poll()
+
+    assert socket.events == ["pending", "failed"]
+    assert socket.closed

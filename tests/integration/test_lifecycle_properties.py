@@ -94,7 +94,8 @@ class OneOrder(RuleBasedStateMachine):
 
     @rule()
     def somebody_recovers(self) -> None:
-        self.store.take_stopped(idle=timedelta(), long_idle=timedelta(), queue_is_empty=True, limit=10)
+        now = timedelta()
+        self.store.take_stopped(idle=now, long_idle=now, settling=now, queue_is_empty=True, limit=10)
 
     @rule()
     def an_operator_revives(self) -> None:

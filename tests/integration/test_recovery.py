@@ -86,7 +86,7 @@ def test_an_order_whose_worker_died_is_sent_to_the_next_one(
 
 def test_an_order_that_waits_in_its_queue_is_left_there(engine, api, queues, let_time_pass):
     api.place()
-    let_time_pass()
+    let_time_pass(30)
 
     assert engine.recovery.recover() == 0
     assert queues.orders.count() == 1
@@ -98,6 +98,8 @@ def test_an_order_that_waits_very_long_is_queued_even_so(engine, api, queues, le
 
     assert engine.recovery.recover() == 1
     assert queues.orders.count() == 2
+    let_time_pass(30)
+    assert engine.recovery.recover() == 0, "which counts as moving: it is not sent again and again"
 
 
 def test_an_order_that_moved_a_moment_ago_is_left_alone(engine, api, queues, lose_messages):

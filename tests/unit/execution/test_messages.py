@@ -19,11 +19,17 @@ DOWN = ResourceUnavailable("Postgres", "no answer")
 
 
 class RecordingQueue:
-    """A queue that notes which messages were postponed, by receipt handle."""
+    """A queue that notes which messages were postponed, by receipt handle, and what was sent."""
 
     def __init__(self, error=None):
         self.postponed = {}
+        self.sent = []
         self._error = error
+
+    def send_text(self, text, delay):
+        if self._error:
+            raise self._error
+        self.sent.append((text, delay))
 
     def postpone(self, receipt_handle, delay):
         if self._error:
@@ -110,7 +116,7 @@ def test_a_message_that_meets_a_bug_comes_back_when_its_visibility_ends():
     assert queue.postponed == {}
 
 
-@pytest.mark.parametrize(("receives", "seconds"), [(1, 1), (2, 2), (10, 10), (100, 30)])
+@pytest.mark.parametrize(("receives", "seconds"), [(1, 1), (2, 2), (10, 10), (29, 29)])
 def test_during_an_outage_a_message_comes_back_soon_at_first_and_later_then(receives, seconds):
     (record,) = records({}, receives=receives)
     queue = RecordingQueue()
@@ -118,6 +124,23 @@ def test_during_an_outage_a_message_comes_back_soon_at_first_and_later_then(rece
     assert outage_pause(record) == seconds
     assert failed(work_off([record], queue, raising(DOWN))) == ["m0"]
     assert queue.postponed == {"r0": seconds}
+
+
+@pytest.mark.parametrize("work_on", [work_off, work_off_together])
+def test_a_long_outage_does_not_use_a_message_up_because_a_fresh_copy_takes_its_place(work_on):
+    (record,) = records({"orderId": str(uuid4())}, receives=40)
+    queue = RecordingQueue()
+
+    assert failed(work_on([record], queue, raising(DOWN))) == []
+    assert queue.sent == [(record.text, 30.0)]
+
+
+@pytest.mark.parametrize("work_on", [work_off, work_off_together])
+def test_a_message_of_which_no_copy_can_be_sent_is_kept(work_on):
+    (record,) = records({"orderId": str(uuid4())}, receives=40)
+    queue = RecordingQueue(error=ResourceUnavailable("SQS", "no answer"))
+
+    assert failed(work_on([record], queue, raising(DOWN))) == ["m0"]
 
 
 def test_a_message_that_cannot_be_postponed_still_comes_back():
