@@ -17,11 +17,13 @@ import app
 from chalicelib.config import load_settings
 from chalicelib.engine import Engine
 from chalicelib.execution import recovery, settlement
+from chalicelib.orders.order import Trade
 from chalicelib.resources import Database, Redis
+from chalicelib.routing.router import Router
 from chalicelib.streaming import viewers
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.faults import FaultRates
-from chalicelib.venues.venue import SignedTransaction, SwapStatus, VenueUnavailable
+from chalicelib.venues.venue import Quote, SignedTransaction, SwapStatus, VenueUnavailable
 from tests.builders import order_body
 from tests.chaos.crashes import Clock, Fate, Kill, Killed, MemoryQueue, event_of
 from tests.integration.cloud import CONTEXT, RecordingConnections
@@ -111,6 +113,8 @@ class World:
         engine.faults = NoFaults()
         ledger = SimulatedChain(database=self.database, chance=engine.chance, faults=engine.faults, latency=0.0)
         engine.chain = CountedChain(self.chain, ledger, fate)
+        if self.chain.first_time == "never quoted":
+            engine.router = Router([NoVenue()])
         engine.executor = dataclasses.replace(engine.executor, lease=timedelta())
         return engine
 
@@ -131,6 +135,13 @@ class CountedChain:
     def __init__(self, chain: Chain, ledger: SimulatedChain, fate: Fate) -> None:
         self.submit = fate.wrap("send swap", lambda transaction: chain.submit(ledger, transaction))
         self.statuses: Callable[[Collection[str]], Mapping[str, SwapStatus]] = fate.wrap("look", ledger.statuses)
+
+
+class NoVenue:
+    name = "no venue"
+
+    def quote(self, trade: Trade, attempt: int) -> Quote:
+        raise VenueUnavailable(f"nobody quotes {trade.pair}")
 
 
 class NoFaults:
@@ -197,7 +208,7 @@ def check_invariants(database: Any, world: World, kills: Collection[Kill]) -> No
     orders = database.rows("SELECT id, status, attempts, seq, tx_hash FROM orders")
     assert len(orders) == 1, "the client placed one order, however often it had to say so"
     order = orders[0]
-    ended_well = world.chain.first_time != "always refused"
+    ended_well = world.chain.first_time not in ("always refused", "never quoted")
     assert order["status"] == ("confirmed" if ended_well else "failed")
     landed = database.rows(
         """SELECT tx_hash FROM simulated_transactions JOIN swaps USING (tx_hash)
@@ -266,7 +277,17 @@ def every_kill() -> Iterator[Kill]:
 
 
 @pytest.mark.parametrize(
-    "first_time", ["lands", "lands late", "always refused", "lands with an error", "answer lost", "dropped", "expires"]
+    "first_time",
+    [
+        "lands",
+        "lands late",
+        "always refused",
+        "never quoted",
+        "lands with an error",
+        "answer lost",
+        "dropped",
+        "expires",
+    ],
 )
 def test_no_single_crash_loses_or_repeats_an_order(make_world, database, monkeypatch, capsys, first_time):
     run(make_world, database, monkeypatch, first_time, [])
