@@ -41,6 +41,7 @@ class Settings:
     backoff_base_ms: int
     """The wait before the second try in milliseconds; it doubles with each further one."""
     log_level: str
+    """Powertools reads it from the environment itself; here it is only checked."""
     mock_seed: str | None
     """Makes the simulated venues reproducible: the same order gets the same numbers."""
     mock_latency: float

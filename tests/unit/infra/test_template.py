@@ -156,3 +156,30 @@ def test_the_defaults_of_the_template_are_those_of_the_settings():
 @pytest.mark.parametrize("parameter", ["DatabaseUrl", "RedisUrl"])
 def test_what_holds_a_password_is_not_shown(parameter):
     assert TEMPLATE["Parameters"][parameter]["NoEcho"] is True
+
+
+SENDS_TO = {
+    "api_handler": {"OrdersQueue", "ReplaysQueue"},
+    "websocket_connect": {"ReplaysQueue"},
+    "websocket_message": {"OrdersQueue", "ReplaysQueue"},
+    "websocket_disconnect": set(),
+    # A consumer sends a fresh copy to its own queue when an outage has used a message up.
+    "execute_order": {"OrdersQueue", "SettlementsQueue", "ReplaysQueue"},
+    "settle_orders": {"OrdersQueue", "SettlementsQueue", "ReplaysQueue"},
+    "replay_events": {"ReplaysQueue"},
+    "bury_order": {"OrdersQueue", "SettlementsQueue", "ReplaysQueue"},
+    "recover_orders": {"OrdersQueue", "SettlementsQueue"},
+    "dead_letters": {"OrdersQueue", "SettlementsQueue", "ReplaysQueue"},
+}
+
+
+@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
+def test_a_function_may_send_to_the_queues_it_sends_to_and_to_no_other(function):
+    allowed = {
+        resource.split("-")[-2]
+        for statement in policy(function)["Statement"]
+        if "sqs:SendMessage" in statement["Action"]
+        for resource in statement["Resource"]
+    }
+
+    assert allowed == SENDS_TO[function]
