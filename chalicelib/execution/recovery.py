@@ -20,7 +20,7 @@ TICK_SECONDS = 2.0
 WATCH_SECONDS = 57.0
 """The schedule starts a watch each minute; one ends shortly before the next begins."""
 IDLE = timedelta(seconds=5)
-SETTLING = timedelta(seconds=15)
+SETTLING = timedelta(seconds=10)
 """Longer than a swap takes to land, so that settlement does not drown in second messages when the chain is slow."""
 LONG_IDLE = timedelta(minutes=1)
 BATCH = 500
