@@ -29,7 +29,7 @@ def main() -> int:
     request = {"action": options.action, **({"messageIds": options.message_ids} if options.message_ids else {})}
     try:
         letters = call_dead_letters(target, request)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, DeadLettersError) as error:
         print(f"The engine at {target.place} cannot be asked: {error}", file=sys.stderr)
         return 1
     Console().print(_table(letters) if letters else "There are no dead letters.")
@@ -38,18 +38,24 @@ def main() -> int:
     return 0
 
 
+class DeadLettersError(Exception):
+    """The deployed engine has no such function, or it failed."""
+
+
 def call_dead_letters(target: Target, request: dict[str, Any]) -> list[dict[str, Any]]:
     """Call the deployed function and return the dead letters it answers.
 
     Raises:
         BotoCoreError, ClientError: the engine is not there.
-        RuntimeError: the function failed.
+        DeadLettersError: it has no such function, or that failed.
     """
-    function = target.outputs()["DeadLettersFunction"]
+    function = target.outputs().get("DeadLettersFunction")
+    if function is None:
+        raise DeadLettersError(f"the stack {target.stack} has no function for dead letters; deploy it anew")
     answer = target.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
     payload = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
-        raise RuntimeError(payload)
+        raise DeadLettersError(f"its function failed: {payload}")
     return list(payload)
 
 
