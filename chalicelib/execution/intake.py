@@ -63,7 +63,8 @@ class Intake:
 
         Raises:
             IdempotencyConflict: the key belongs to another request.
-            ResourceUnavailable: Postgres does not answer; no order exists.
+            ResourceUnavailable: Postgres does not answer. Should the order have been stored all the same, then the
+                same key finds it.
         """
         order = self._new_order(request)
         details = {

@@ -75,7 +75,6 @@ class SwapStatus(msgspec.Struct, frozen=True, kw_only=True):
     outcome: SwapOutcome
     amount_out: Decimal | None
     error: str | None
-    landed_at: datetime
 
 
 class Venue(Protocol):

@@ -101,7 +101,6 @@ class Stack:
         self._project = project
         self._progress = progress
         self._lock: IO[str] | None = None
-        self._package: Package | None = None
         self.outputs: dict[str, str] = {}
         self.services: dict[str, Service] = {}
         self.url = self.websocket_url = self.aws_endpoint_url = ""
@@ -162,13 +161,6 @@ class Stack:
             if not service.process.running:
                 return service.process.failure()
         return None
-
-    def restart_emulator(self) -> None:
-        """Start over with an empty cloud, as after a power cut: what was queued is gone, the database is not."""
-        self.services["emulator"].restart()
-        self._deploy(self._build())
-        self.services["door"].restart()
-        self._wait_until_healthy()
 
     def _create_services(self) -> None:
         door = LocalDoor(self._port, self._data_dir, self._environment)
@@ -236,17 +228,16 @@ class Stack:
         self._progress(what, time.monotonic() - started)
 
     def _build(self) -> Package:
-        if self._package is None:
-            started = time.monotonic()
-            try:
-                self._package = build_package(
-                    self._project, self._project / ".local" / "build", STAGE, lambda line: self._progress(line, None)
-                )
-            except PackagingError as error:
-                raise StackError(str(error)) from error
-            size = self._package.archive.stat().st_size / 1_000_000
-            self._progress(f"Lambda package of {size:.1f} MB", time.monotonic() - started)
-        return self._package
+        started = time.monotonic()
+        try:
+            package = build_package(
+                self._project, self._project / ".local" / "build", STAGE, lambda line: self._progress(line, None)
+            )
+        except PackagingError as error:
+            raise StackError(str(error)) from error
+        size = package.archive.stat().st_size / 1_000_000
+        self._progress(f"Lambda package of {size:.1f} MB", time.monotonic() - started)
+        return package
 
     def _deploy(self, package: Package) -> None:
         from infra.cloud import Target

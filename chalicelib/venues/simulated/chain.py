@@ -32,7 +32,7 @@ _SUBMIT = """
     ON CONFLICT (tx_hash) DO NOTHING
 """
 _STATUSES = """
-    SELECT tx_hash, outcome, amount_out, error, lands_at AS landed_at
+    SELECT tx_hash, outcome, amount_out, error
     FROM simulated_transactions
     WHERE tx_hash = ANY(%(tx_hashes)s) AND lands_at <= now()
 """
@@ -87,7 +87,6 @@ class SimulatedChain:
                 outcome=SwapOutcome(row["outcome"]),
                 amount_out=row["amount_out"],
                 error=row["error"],
-                landed_at=row["landed_at"],
             )
             for row in rows
         }
