@@ -13,6 +13,7 @@ from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, Rate, Request, Response, SQSEvent, WebsocketEvent
 
+from chalicelib.config import PRIORITY_SLOTS
 from chalicelib.engine import engine
 from chalicelib.execution.messages import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.observability import flush_metrics, logger
@@ -133,6 +134,20 @@ def get_order_short(order_id: str) -> Any:
     return engine().rest.order(order_id)
 
 
+@app.route("/api/orders/{order_id}", methods=["DELETE"])
+@answered
+def cancel_order(order_id: str) -> Any:
+    """Cancel an order that has not been submitted."""
+    return engine().rest.cancel(order_id)
+
+
+@app.route("/orders/{order_id}", methods=["DELETE"])
+@answered
+def cancel_order_short(order_id: str) -> Any:
+    """Cancel an order: the other documented path."""
+    return engine().rest.cancel(order_id)
+
+
 @app.route("/api/orders/{order_id}/events", methods=["GET"])
 @answered
 def get_order_events(order_id: str) -> Any:
@@ -145,6 +160,15 @@ def get_order_events(order_id: str) -> Any:
 def get_quotes() -> Any:
     """Return what the router would choose now."""
     return engine().rest.quotes(query())
+
+
+@app.route("/api/launches", methods=["POST"])
+@answered
+def take_launch() -> Any:
+    """Take a signed webhook in: a pool went live."""
+    request = current_request()
+    body = request.raw_body
+    return engine().rest.launch(body if isinstance(body, bytes) else body.encode(), request.headers)
 
 
 @app.route("/health", methods=["GET"])
@@ -205,13 +229,14 @@ def ws_disconnect(event: WebsocketEvent) -> None:
 @app.on_sqs_message(
     queue_arn="arn:aws:sqs:us-east-1:000000000000:orders",
     batch_size=1,
-    maximum_concurrency=EXECUTING_AT_ONCE,
+    maximum_concurrency=EXECUTING_AT_ONCE - PRIORITY_SLOTS,
     name="execute_order",
 )
 def execute_order(event: SQSEvent) -> BatchAnswer:
-    """Take an order as far as submitted."""
+    """Take an order as far as submitted. The template adds the queue ``priority`` as a second source, for snipers."""
     records = read_records(event.to_dict())
-    return work_off(records, engine().orders, lambda record: engine().executor.execute(order_id_of(record)))
+    queue = engine().dispatcher.source_of(records)
+    return work_off(records, queue, lambda record: engine().executor.execute(order_id_of(record)))
 
 
 @app.on_sqs_message(
@@ -251,9 +276,21 @@ def recover_orders(_event: CloudWatchEvent) -> dict[str, int]:
     return {"recovered": engine().recovery.watch()}
 
 
+@app.schedule(Rate(1, unit=Rate.MINUTES), name="watch_market")
+def watch_market(_event: CloudWatchEvent) -> dict[str, int]:
+    """Wake the orders whose price is reached, and end those whose time is up."""
+    return {"woken": engine().market_watch.watch()}
+
+
 @app.lambda_function(name="dead_letters")
 def dead_letters(event: dict[str, Any], _context: Any) -> Any:
     """List the dead letters, or redrive some or all: ``{"action": "list" | "redrive", "messageIds"?: [...]}``."""
     redriven = event["action"] == "redrive"
     letters = engine().burial.redrive(event.get("messageIds")) if redriven else engine().burial.waiting()
     return decode_json(encode_json(letters))
+
+
+@app.lambda_function(name="steer_market")
+def steer_market(event: dict[str, Any], _context: Any) -> Any:
+    """Set, list or reset the base prices of the simulated venues; see ``Market.steer_from``."""
+    return decode_json(encode_json(engine().market.steer_from(event)))

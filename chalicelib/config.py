@@ -12,6 +12,8 @@ from functools import cache
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
+PRIORITY_SLOTS = 2
+"""Of all orders that execute at once, so many are snipers only: the least an event source can be limited to."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 Number = TypeVar("Number", int, float)
 
@@ -50,7 +52,10 @@ class Settings:
     """Where clients connect; answers to ``POST`` carry it."""
     management_api_url: str
     """API Gateway's ``@connections`` endpoint, where messages to WebSocket clients are posted."""
+    launch_webhook_secret: str
+    """Signs ``POST /api/launches``; without one no launch is taken."""
     orders_queue_url: str
+    priority_queue_url: str
     settlements_queue_url: str
     replays_queue_url: str
 
@@ -66,9 +71,10 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         port=read.whole_number("PORT", default=3000, low=1, high=65535),
         database_url=_database_url(read),
         redis_url=_redis_url(read),
-        # An event source's MaximumConcurrency starts at 2: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+        # Some are kept for snipers, and an event source's MaximumConcurrency starts at 2:
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
         queue_max_concurrent=read.whole_number(
-            "QUEUE_MAX_CONCURRENT", "WORKER_CONCURRENCY", default=10, low=2, high=1000
+            "QUEUE_MAX_CONCURRENT", "WORKER_CONCURRENCY", default=10, low=2 + PRIORITY_SLOTS, high=1000
         ),
         order_processor_rate=read.whole_number("ORDER_PROCESSOR_RATE", default=100, low=0, high=1_000_000),
         max_retries=read.whole_number("MAX_RETRIES", default=3, low=1, high=10),
@@ -78,7 +84,9 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         mock_latency=read.number("MOCK_LATENCY", default=1.0, low=0.0, high=10.0),
         websocket_url=read.url("WEBSOCKET_URL", schemes=("ws", "wss"), default="ws://localhost:3000/ws"),
         management_api_url=read.url("MANAGEMENT_API_URL", schemes=("http", "https"), default=""),
+        launch_webhook_secret=read.text("LAUNCH_WEBHOOK_SECRET"),
         orders_queue_url=read.text("ORDERS_QUEUE_URL"),
+        priority_queue_url=read.text("PRIORITY_QUEUE_URL"),
         settlements_queue_url=read.text("SETTLEMENTS_QUEUE_URL"),
         replays_queue_url=read.text("REPLAYS_QUEUE_URL"),
     )

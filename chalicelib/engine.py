@@ -11,6 +11,8 @@ from functools import cache, cached_property
 
 from chalicelib.config import Settings, current_settings
 from chalicelib.execution.burial import Burial
+from chalicelib.execution.cancellation import Cancellation
+from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.executor import Executor
 from chalicelib.execution.intake import Intake
 from chalicelib.execution.pacing import Pacer
@@ -18,13 +20,18 @@ from chalicelib.execution.recovery import Recovery
 from chalicelib.execution.settlement import Settlement
 from chalicelib.resources import Database, ManagementApi, Queue, Redis
 from chalicelib.routing.router import Router
+from chalicelib.store.book import Book
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.viewers import Viewers
+from chalicelib.triggers.launches import Launches
+from chalicelib.triggers.market_watch import MarketWatch
+from chalicelib.triggers.release import Release
 from chalicelib.venues.simulated.amm import simulated_venues
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import Faults
+from chalicelib.venues.simulated.market import Market
 from chalicelib.venues.venue import Chain
 from chalicelib.web.rest import Rest
 from chalicelib.web.sockets import Sockets
@@ -74,6 +81,11 @@ class Engine:
         return Queue(self.settings.orders_queue_url)
 
     @cached_property
+    def priority(self) -> Queue:
+        """Snipers to execute, past all others."""
+        return Queue(self.settings.priority_queue_url)
+
+    @cached_property
     def settlements(self) -> Queue:
         """Orders whose swap was sent."""
         return Queue(self.settings.settlements_queue_url)
@@ -87,6 +99,11 @@ class Engine:
     def store(self) -> OrderStore:
         """The orders."""
         return OrderStore(self.database)
+
+    @cached_property
+    def book(self) -> Book:
+        """The orders that wait."""
+        return Book(self.database)
 
     @cached_property
     def viewers(self) -> Viewers:
@@ -109,9 +126,15 @@ class Engine:
         return Chance(self.settings.mock_seed)
 
     @cached_property
+    def market(self) -> Market:
+        """The simulated market."""
+        return Market(self.database, self.settings.mock_seed, self._clock)
+
+    @cached_property
     def router(self) -> Router:
         """Chooses between the venues."""
-        return Router(simulated_venues(self.chance, self.faults, self.settings.mock_latency, self._sleep, self._clock))
+        latency = self.settings.mock_latency
+        return Router(simulated_venues(self.market, self.chance, self.faults, latency, self._sleep, self._clock))
 
     @cached_property
     def chain(self) -> Chain:
@@ -123,7 +146,13 @@ class Engine:
     @cached_property
     def pacer(self) -> Pacer:
         """Keeps the rate at which orders start."""
-        return Pacer(self.redis, self.settings.order_processor_rate, self._clock)
+        settings = self.settings
+        return Pacer(self.redis, settings.order_processor_rate, settings.queue_max_concurrent, self._clock)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Sends orders to their queues."""
+        return Dispatcher(store=self.store, orders=self.orders, priority=self.priority, pacer=self.pacer)
 
     @cached_property
     def intake(self) -> Intake:
@@ -131,8 +160,7 @@ class Engine:
         return Intake(
             store=self.store,
             publisher=self.publisher,
-            orders=self.orders,
-            pacer=self.pacer,
+            dispatcher=self.dispatcher,
             max_retries=self.settings.max_retries,
             clock=self._clock,
         )
@@ -157,7 +185,7 @@ class Engine:
             store=self.store,
             chain=self.chain,
             publisher=self.publisher,
-            orders=self.orders,
+            dispatcher=self.dispatcher,
             backoff_base_ms=self.settings.backoff_base_ms,
             clock=self._clock,
             sleep=self._sleep,
@@ -166,12 +194,40 @@ class Engine:
     @cached_property
     def recovery(self) -> Recovery:
         """Sends stopped orders on."""
-        return Recovery(store=self.store, orders=self.orders, settlements=self.settlements, sleep=self._sleep)
+        return Recovery(store=self.store, dispatcher=self.dispatcher, settlements=self.settlements, sleep=self._sleep)
+
+    @cached_property
+    def cancellation(self) -> Cancellation:
+        """Takes orders back."""
+        return Cancellation(store=self.store, publisher=self.publisher)
+
+    @cached_property
+    def release(self) -> Release:
+        """Lets orders out of the book."""
+        return Release(dispatcher=self.dispatcher, publisher=self.publisher)
+
+    @cached_property
+    def market_watch(self) -> MarketWatch:
+        """Wakes the orders that a price reaches."""
+        return MarketWatch(
+            book=self.book, router=self.router, release=self.release, publisher=self.publisher, sleep=self._sleep
+        )
+
+    @cached_property
+    def launches(self) -> Launches:
+        """Wakes the orders that wait for a token."""
+        return Launches(book=self.book, release=self.release)
 
     @cached_property
     def burial(self) -> Burial:
         """Keeps what could not be processed."""
-        return Burial(store=self.store, publisher=self.publisher, orders=self.orders, settlements=self.settlements)
+        return Burial(
+            store=self.store,
+            publisher=self.publisher,
+            dispatcher=self.dispatcher,
+            orders=self.orders,
+            settlements=self.settlements,
+        )
 
     @cached_property
     def faults(self) -> Faults:
@@ -183,18 +239,27 @@ class Engine:
         """The REST API."""
         return Rest(
             intake=self.intake,
+            cancellation=self.cancellation,
+            launches=self.launches,
             store=self.store,
             viewers=self.viewers,
             router=self.router,
             websocket_url=self.settings.websocket_url,
+            launch_secret=self.settings.launch_webhook_secret,
             probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.orders.depth},
+            clock=self._clock,
         )
 
     @cached_property
     def sockets(self) -> Sockets:
         """The WebSocket protocol."""
         return Sockets(
-            intake=self.intake, store=self.store, viewers=self.viewers, publisher=self.publisher, replays=self.replays
+            intake=self.intake,
+            store=self.store,
+            viewers=self.viewers,
+            publisher=self.publisher,
+            replays=self.replays,
+            clock=self._clock,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -230,6 +230,7 @@ class Queue:
     LONGEST_DELAY = 900
     LONGEST_INVISIBILITY = 43_200
     BATCH = 10
+    REQUESTS_AT_ONCE = 8
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -251,17 +252,32 @@ class Queue:
                 DelaySeconds=min(math.ceil(delay), self.LONGEST_DELAY),
             )
 
-    def send_all(self, messages: Iterable[object]) -> None:
-        """Put many messages on the queue, ten to a request."""
-        bodies = [encode_json(message).decode() for message in messages]
-        for start in range(0, len(bodies), self.BATCH):
-            entries = [
-                {"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies[start : start + self.BATCH])
-            ]
-            with _as_unavailable("SQS"):
-                refused = self.open().send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed")
-            if refused:
-                raise ResourceUnavailable("SQS", refused)
+    def send_all(self, messages: Sequence[object], delays: Sequence[float] = ()) -> None:
+        """Put many messages on the queue, ten to a request and several requests at once.
+
+        ``delays`` holds each message's delay in seconds; without it they are visible at once.
+        """
+        entries = [
+            {
+                "Id": str(index % self.BATCH),
+                "MessageBody": encode_json(message).decode(),
+                "DelaySeconds": min(math.ceil(delay), self.LONGEST_DELAY),
+            }
+            for index, (message, delay) in enumerate(zip(messages, delays or [0.0] * len(messages), strict=True))
+        ]
+        batches = [entries[start : start + self.BATCH] for start in range(0, len(entries), self.BATCH)]
+        if len(batches) < 2:
+            for batch in batches:
+                self._send_batch(batch)
+            return
+        with ThreadPoolExecutor(min(len(batches), self.REQUESTS_AT_ONCE), thread_name_prefix="send") as pool:
+            list(pool.map(self._send_batch, batches))
+
+    def _send_batch(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        with _as_unavailable("SQS"):
+            refused = self.open().send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed")
+        if refused:
+            raise ResourceUnavailable("SQS", refused)
 
     def postpone(self, receipt_handle: str, delay: float) -> None:
         """Keep a received message invisible for ``delay`` seconds more (at most 12 hours)."""

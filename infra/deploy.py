@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.config import SettingsError, load_settings
+from chalicelib.config import PRIORITY_SLOTS, Settings, SettingsError, load_settings
 from infra.cloud import APPLICATION, DEFAULT_EMULATOR_URL, Outputs, Target, target_of
 from infra.packaging import Package, PackagingError, Template, build_package
 
@@ -148,12 +148,18 @@ def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:
         SettingsError: a setting has a value that cannot be used.
     """
     settings = load_settings(environment)
-    resolved = {**environment, "QUEUE_MAX_CONCURRENT": str(settings.queue_max_concurrent)}
+    resolved = {**environment, **slots(settings)}
     if environment.get("POSTGRES_HOST", "").strip():
         resolved["DATABASE_URL"] = settings.database_url
     if environment.get("REDIS_HOST", "").strip():
         resolved["REDIS_URL"] = settings.redis_url
     return resolved
+
+
+def slots(settings: Settings) -> dict[str, str]:
+    """Return how many orders execute at once, and how many of them are not snipers: CloudFormation cannot subtract."""
+    at_once = settings.queue_max_concurrent
+    return {"QUEUE_MAX_CONCURRENT": str(at_once), "ORDERS_MAX_CONCURRENT": str(at_once - PRIORITY_SLOTS)}
 
 
 def environment_variable(parameter: str) -> str:

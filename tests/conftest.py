@@ -86,7 +86,9 @@ class Database:
 def database(connection: psycopg.Connection[dict[str, Any]]) -> Database:
     """An empty database."""
     # For a few rows, deleting is many times faster than truncating, which makes new files.
-    for table in ("dead_letters", "simulated_transactions", "simulated_faults", "swaps", "order_events", "orders"):
+    simulated = ("simulated_transactions", "simulated_faults", "simulated_market")
+    launches = ("launches", "launch_deliveries")
+    for table in ("dead_letters", *simulated, *launches, "swaps", "order_events", "orders"):
         connection.execute(f"DELETE FROM {table}")
     connection.execute("INSERT INTO simulated_faults DEFAULT VALUES")
     return Database(connection)

@@ -4,6 +4,7 @@ from decimal import ROUND_DOWN, ROUND_UP
 
 from chalicelib.orders.order import Order, Side
 from chalicelib.orders.tokens import EXACT, NATIVE, TOKENS
+from chalicelib.routing.conditions import worst_fill
 from chalicelib.venues.venue import Quote, SwapPlan
 
 
@@ -11,7 +12,8 @@ def plan_swap(order: Order, quote: Quote) -> SwapPlan:
     """Plan the swap of ``order`` at ``quote``.
 
     The native coin is wrapped before it is spent and unwrapped after it was received. The bound is the quoted
-    amount less (a sell) or more (a buy) the slippage tolerance, rounded to the owner's side.
+    amount less (a sell) or more (a buy) the slippage tolerance, rounded to the owner's side, and never beyond the
+    order's limit.
     """
     spent, received = (
         (order.token_in, order.token_out) if order.side is Side.SELL else (order.token_out, order.token_in)
@@ -23,11 +25,14 @@ def plan_swap(order: Order, quote: Quote) -> SwapPlan:
         actions.append("unwrapSol")
     token_out = TOKENS[order.token_out]
     tolerance = order.slippage_tolerance
+    worst = worst_fill(order)
     minimum = maximum = None
     if order.side is Side.SELL:
         minimum = token_out.round_amount(EXACT.multiply(quote.amount_out, 1 - tolerance), ROUND_UP)
+        minimum = minimum if worst is None else max(minimum, worst)
     else:
         maximum = token_out.round_amount(EXACT.multiply(quote.amount_out, 1 + tolerance), ROUND_DOWN)
+        maximum = maximum if worst is None else min(maximum, worst)
     return SwapPlan(
         venue=quote.venue,
         actions=tuple(actions),

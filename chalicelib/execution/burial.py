@@ -8,6 +8,7 @@ the cause is gone; a redriven order goes on where it stopped.
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.messages import PoisonMessage, Record, order_id_of
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
@@ -23,6 +24,7 @@ class Burial:
 
     store: OrderStore
     publisher: Publisher
+    dispatcher: Dispatcher
     orders: Queue
     settlements: Queue
 
@@ -54,10 +56,11 @@ class Burial:
         failed = self.store.fail(order, error=reason)
         if failed is not None:
             self.publisher.publish(failed)
+        elif order.status is Status.SUBMITTED:
+            self.settlements.send({"orderId": order.order_id})
         else:
-            # A worker is at it, or a swap is recorded: who finds that sent settles it, else sends the same bytes.
-            queue_of_order = self.settlements if order.status is Status.SUBMITTED else self.orders
-            queue_of_order.send({"orderId": order_id})
+            # A worker is at it, it waits, or a swap is recorded: who finds that sends the same bytes.
+            self.dispatcher.send(order)
 
     def waiting(self) -> list[DeadLetter]:
         """Return the dead letters nobody has redriven."""
@@ -70,7 +73,7 @@ class Burial:
             order = self.store.find(letter.order_id) if letter.order_id else None
             if order is not None and (revived := self.store.revive(order)) is not None:
                 self.publisher.publish(revived)
-                self.orders.send({"orderId": order.order_id})
+                self.dispatcher.send(order)
             else:
                 queue = self.settlements if letter.queue == "settlements" else self.orders
                 queue.send_text(letter.body)

@@ -2,7 +2,10 @@
 
 The order of these steps is what keeps an order from being swapped twice. The signed transaction is committed
 before it is sent, and a worker that finds one recorded sends those same bytes, whatever happened to the worker
-before it. Whether they arrived is settlement's question.
+before it. ``submitted`` is committed before the first send as well: until then the order may be cancelled or expire,
+after that only the chain decides. Whether the bytes arrived is settlement's question.
+
+An order whose condition is not met goes into the book and costs nothing until a price or a launch wakes it.
 """
 
 from dataclasses import dataclass
@@ -15,10 +18,12 @@ from chalicelib.execution.pacing import Pacer
 from chalicelib.execution.retries import next_try
 from chalicelib.observability import logger
 from chalicelib.orders.lifecycle import is_terminal
-from chalicelib.orders.order import Order
+from chalicelib.orders.order import Order, OrderType, TimeInForce
+from chalicelib.orders.waiting import Unmet
 from chalicelib.resources import Queue, ResourceUnavailable
-from chalicelib.routing.router import Router
-from chalicelib.store.orders import OrderStore
+from chalicelib.routing.conditions import unlaunched, unmet_limit, unmet_stop
+from chalicelib.routing.router import Route, Router
+from chalicelib.store.orders import Claim, OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.venues.venue import Chain, SignedTransaction, SwapRefused, VenueUnavailable
 
@@ -56,7 +61,7 @@ class Executor:
         """
         wait = self.pacer.start(order_id)
         if wait > 0:
-            self.store.defer(order_id, timedelta(seconds=wait))
+            self.store.defer({order_id: timedelta(seconds=wait)})
             return wait
         worker = uuid4()
         claim = self.store.claim(order_id, worker, self.lease)
@@ -71,7 +76,7 @@ class Executor:
             self._fail(claim.order, worker, f"{claim.takeovers} workers have died executing it")
             return None
         try:
-            swap = claim.swap or self._prepare(claim.order, worker)
+            swap = claim.swap or self._prepare(claim, worker)
         except VenueUnavailable as unavailable:
             return self._retry(claim.order, worker, str(unavailable))
         except SwapRefused as refused:
@@ -86,9 +91,14 @@ class Executor:
             self._send(claim.order, worker, swap)
         return None
 
-    def _prepare(self, order: Order, worker: UUID) -> SignedTransaction | None:
-        """Quote, choose, build and record; None when another worker took the order over meanwhile."""
-        route = self.router.route(order.trade, order.attempts)
+    def _prepare(self, claim: Claim, worker: UUID) -> SignedTransaction | None:
+        """Quote, choose, build and record; None when the order has to wait, or is no longer this worker's."""
+        order = claim.order
+        route = self._look(claim, worker)
+        if isinstance(route, Unmet):
+            self._rest(order, worker, route)
+        if not isinstance(route, Route):
+            return None
         details = route.as_details()
         routed = self.store.route(order, worker, route.best.venue, details)
         if routed is None:
@@ -103,15 +113,46 @@ class Executor:
         self.publisher.publish(built)
         return swap
 
-    def _send(self, order: Order, worker: UUID, swap: SignedTransaction) -> None:
+    def _look(self, claim: Claim, worker: UUID) -> Route | Unmet | None:
+        """Return the route that the order may take now, or what it waits for; None when it is no longer ours."""
+        order = claim.order
+        if order.order_type is OrderType.SNIPER and not claim.launched:
+            return unlaunched(order, f"{order.token_in} has not launched")
+        if order.order_type is OrderType.STOP and order.triggered_at is None:
+            market_price = self.router.market_price(order.trade)
+            unmet = unmet_stop(order, market_price)
+            if unmet is not None:
+                return unmet
+            triggered = self.store.trigger(order, worker, market_price)
+            if triggered is None:
+                return None
+            self.publisher.publish(triggered)
         try:
-            self.chain.submit(swap)
-        except VenueUnavailable as unanswered:
-            # It may have been taken all the same. Settlement looks, and sends the same bytes again.
-            logger.warning(f"no answer when the swap was sent: {unanswered}", orderId=order.order_id)
+            route = self.router.route(order.trade, order.attempts)
+        except SwapRefused as refused:
+            if order.order_type is OrderType.SNIPER:
+                return unlaunched(order, f"its pool is not live: {refused}")
+            raise
+        return unmet_limit(order, route.best) or route
+
+    def _rest(self, order: Order, worker: UUID, unmet: Unmet) -> None:
+        """Put an order into the book, or end it if it must not wait."""
+        if order.time_in_force is TimeInForce.IOC:
+            step = self.store.cancel(order.order_id, reason=f"not met now: {unmet.reason}", worker=worker)
+        else:
+            step = self.store.wait(order, worker, unmet)
+        if step is not None:
+            self.publisher.publish(step)
+
+    def _send(self, order: Order, worker: UUID, swap: SignedTransaction) -> None:
         submitted = self.store.submit(order, worker, swap)
         if submitted is None:
-            return
+            return  # cancelled, expired or taken over, and nothing was sent by this worker
+        try:
+            self.chain.submit(swap)
+        except Exception as unanswered:
+            # Whatever went wrong, it may have been taken. Settlement looks, and sends the same bytes again.
+            logger.warning(f"no answer when the swap was sent: {unanswered!r}", orderId=order.order_id)
         try:
             self.settlements.send({"orderId": order.order_id}, delay=FIRST_LOOK)
         except ResourceUnavailable as unavailable:

@@ -7,22 +7,19 @@ recovery queues whatever was accepted and never moved.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 
-from chalicelib.execution.pacing import Pacer
-from chalicelib.observability import logger
-from chalicelib.orders.order import Order, OrderType, Trade
-from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.execution.dispatch import Dispatcher
+from chalicelib.orders.order import Order, OrderType, TimeInForce, Trade
+from chalicelib.resources import ResourceUnavailable
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.wire import encode_json
-
-SHORT_WAIT = 2.0
-"""An order that waits no longer than this need not be told from one that has stopped: recovery is not that quick."""
 
 
 class IdempotencyConflict(Exception):
@@ -36,6 +33,10 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     order_type: OrderType
     trade: Trade
     slippage_tolerance: Decimal
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expires_at: datetime | None = None
     client_order_id: str | None = None
 
     @property
@@ -50,8 +51,7 @@ class Intake:
 
     store: OrderStore
     publisher: Publisher
-    orders: Queue
-    pacer: Pacer
+    dispatcher: Dispatcher
     max_retries: int
     clock: Callable[[], datetime]
 
@@ -67,7 +67,7 @@ class Intake:
                 same key finds it.
         """
         order = self._new_order(request)
-        details = {
+        details: dict[str, Any] = {
             "orderType": order.order_type,
             "side": order.side,
             "tokenIn": order.token_in,
@@ -75,14 +75,20 @@ class Intake:
             "amount": order.amount_in,
             "slippageTolerance": order.slippage_tolerance,
         }
-        if order.client_order_id is not None:
-            details["clientOrderId"] = order.client_order_id
+        conditions = {
+            "limitPrice": order.limit_price,
+            "triggerPrice": order.trigger_price,
+            "timeInForce": None if order.time_in_force is TimeInForce.GTC else order.time_in_force,
+            "expiresAt": order.expires_at,
+            "clientOrderId": order.client_order_id,
+        }
+        details |= {name: value for name, value in conditions.items() if value is not None}
         accepted = self.store.accept(order, request.digest, details)
         if accepted is None:
             return self._accepted_before(order, request.digest, before_publishing)
         before_publishing(order.order_id)
         self.publisher.publish(accepted)
-        self._queue(order.order_id)
+        self.dispatcher.send_accepted(order)
         return accepted.order
 
     def _new_order(self, request: OrderRequest) -> Order:
@@ -98,6 +104,10 @@ class Intake:
             token_out=trade.token_out,
             amount_in=trade.amount,
             slippage_tolerance=request.slippage_tolerance,
+            limit_price=request.limit_price,
+            trigger_price=request.trigger_price,
+            time_in_force=request.time_in_force,
+            expires_at=request.expires_at,
             max_retries=self.max_retries,
             created_at=now,
             updated_at=now,
@@ -113,15 +123,5 @@ class Intake:
         before_publishing(earlier.order_id)
         if earlier.order_id == order.order_id:
             # The first attempt was committed, but its answer was lost with the connection.
-            self._queue(order.order_id)
+            self.dispatcher.send_accepted(earlier)
         return earlier
-
-    def _queue(self, order_id: str) -> None:
-        """Have the order executed when its turn comes: until then its message is not delivered."""
-        try:
-            wait = self.pacer.take_turn(order_id)
-            if wait > SHORT_WAIT:
-                self.store.defer(order_id, timedelta(seconds=wait))
-            self.orders.send({"orderId": order_id}, delay=wait)
-        except ResourceUnavailable as unavailable:
-            logger.warning(f"recovery will queue it: {unavailable}", orderId=order_id)

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from chalicelib.execution.dispatch import Dispatcher
+from chalicelib.execution.schedule import keep_looking
 from chalicelib.observability import count, logger
 from chalicelib.orders.order import Status
-from chalicelib.resources import Queue, ResourceUnavailable
-from chalicelib.store.orders import OrderStore
+from chalicelib.resources import Queue
+from chalicelib.store.orders import OrderStore, StoppedOrder
 
 TICK_SECONDS = 2.0
 WATCH_SECONDS = 57.0
@@ -31,23 +33,14 @@ class Recovery:
     """Finds stopped orders and sends them on."""
 
     store: OrderStore
-    orders: Queue
+    dispatcher: Dispatcher
     settlements: Queue
     sleep: Callable[[float], None]
     clock: Callable[[], float] = time.monotonic
 
     def watch(self) -> int:
         """Recover every two seconds until the next watch takes over; return how many orders were sent on."""
-        until = self.clock() + WATCH_SECONDS
-        recovered = 0
-        while True:
-            try:
-                recovered += self.recover()
-            except ResourceUnavailable as unavailable:
-                logger.warning(f"recovery waits: {unavailable}")
-            if self.clock() + TICK_SECONDS > until:
-                return recovered
-            self.sleep(TICK_SECONDS)
+        return keep_looking(self.recover, every=TICK_SECONDS, lasting=WATCH_SECONDS, clock=self.clock, sleep=self.sleep)
 
     def recover(self) -> int:
         """Send every stopped order on, a batch at a time; return how many.
@@ -56,7 +49,7 @@ class Recovery:
             ResourceUnavailable: Postgres or SQS does not answer; what was found is found again later.
         """
         recovered = 0
-        queue_is_empty = self.orders.depth() == 0
+        queue_is_empty = self.dispatcher.is_idle()
         while True:
             stopped = self.store.take_stopped(
                 idle=IDLE, long_idle=LONG_IDLE, settling=SETTLING, queue_is_empty=queue_is_empty, limit=BATCH
@@ -67,10 +60,11 @@ class Recovery:
             if len(stopped) < BATCH:
                 return recovered
 
-    def _send_on(self, stopped: list[tuple[str, Status]]) -> None:
-        submitted = [{"orderId": order_id} for order_id, status in stopped if status is Status.SUBMITTED]
-        others = [{"orderId": order_id} for order_id, status in stopped if status is not Status.SUBMITTED]
-        self.settlements.send_all(submitted)
-        self.orders.send_all(others)
+    def _send_on(self, stopped: list[StoppedOrder]) -> None:
+        submitted = [order for order in stopped if order.status is Status.SUBMITTED]
+        self.settlements.send_all([{"orderId": order.order_id} for order in submitted])
+        self.dispatcher.send_stopped(
+            [(order.order_id, order.order_type) for order in stopped if order.status is not Status.SUBMITTED]
+        )
         logger.warning(f"{len(stopped)} stopped orders were put back on their queues")
         count("OrdersRecovered", len(stopped))

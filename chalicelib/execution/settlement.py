@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.retries import next_try
 from chalicelib.observability import logger
 from chalicelib.orders.lifecycle import EXECUTING, is_terminal
 from chalicelib.orders.order import Order
 from chalicelib.orders.tokens import EXACT, round_price
-from chalicelib.resources import Queue, ResourceUnavailable
 from chalicelib.store.orders import Fill, OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.venues.venue import Chain, SignedTransaction, SwapOutcome, SwapStatus, VenueUnavailable
@@ -42,7 +42,7 @@ class Settlement:
     store: OrderStore
     chain: Chain
     publisher: Publisher
-    orders: Queue
+    dispatcher: Dispatcher
     backoff_base_ms: int
     clock: Callable[[], datetime]
     sleep: Callable[[float], None]
@@ -111,7 +111,7 @@ class Settlement:
             return
         self.publisher.publish(ended)
         if delay is not None:
-            self._queue(order.order_id, delay.total_seconds())
+            self.dispatcher.send(order, delay.total_seconds())
 
     def _pass_on(self, order_id: str) -> None:
         """Finish what was begun for an order that is settled already.
@@ -121,15 +121,9 @@ class Settlement:
         """
         order = self.store.find(order_id)
         if order is not None and order.status in EXECUTING:
-            self._queue(order_id)
+            self.dispatcher.send(order)
         elif order is not None and is_terminal(order.status):
             self.publisher.catch_up_later(order_id)
-
-    def _queue(self, order_id: str, delay: float = 0) -> None:
-        try:
-            self.orders.send({"orderId": order_id}, delay=delay)
-        except ResourceUnavailable as unavailable:
-            logger.warning(f"recovery will queue it: {unavailable}", orderId=order_id)
 
     def _send_again(self, in_flight: Collection[InFlight]) -> None:
         for order, swap in in_flight:

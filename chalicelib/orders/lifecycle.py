@@ -1,18 +1,22 @@
 """How an order may move from one status to another.
 
     pending → routing → building → submitted → confirmed
-       ↑________|__________|__________|            (a retry goes back to pending)
+       ↑________|__________|__________|            (a retry, or a price that moved away, goes back to pending)
 
-Any status before ``confirmed`` may fail. ``routing → routing`` is a worker that took over from one that stopped
-before it had recorded a transaction: it quotes again.
+Any status before ``confirmed`` may fail. Up to ``building`` an order may be cancelled or expire: its transaction is
+signed, but ``submitted`` is committed before the first send, and from there on only the chain decides.
+``pending → pending`` is an order that begins to wait, or whose wait is over. ``routing → routing`` is a worker that
+took over from one that stopped before it had recorded a transaction: it quotes again.
 """
 
 from chalicelib.orders.order import Status
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.ROUTING, Status.PENDING, Status.FAILED, Status.CANCELLED, Status.EXPIRED}),
-    Status.ROUTING: frozenset({Status.ROUTING, Status.BUILDING, Status.PENDING, Status.FAILED}),
-    Status.BUILDING: frozenset({Status.SUBMITTED, Status.PENDING, Status.FAILED}),
+    Status.ROUTING: frozenset(
+        {Status.ROUTING, Status.BUILDING, Status.PENDING, Status.FAILED, Status.CANCELLED, Status.EXPIRED}
+    ),
+    Status.BUILDING: frozenset({Status.SUBMITTED, Status.PENDING, Status.FAILED, Status.CANCELLED, Status.EXPIRED}),
     Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.PENDING, Status.FAILED}),
     Status.CONFIRMED: frozenset(),
     Status.FAILED: frozenset(),

@@ -12,6 +12,13 @@ class OrderType(StrEnum):
     """How an order decides when to execute."""
 
     MARKET = "market"
+    """Now."""
+    LIMIT = "limit"
+    """When the net price reaches ``limitPrice``; never worse."""
+    STOP = "stop"
+    """When the price reaches ``triggerPrice`` against the side; then like market, or like limit."""
+    SNIPER = "sniper"
+    """When tokenIn launches."""
 
 
 class Side(StrEnum):
@@ -19,6 +26,24 @@ class Side(StrEnum):
 
     SELL = "sell"
     BUY = "buy"
+
+
+class TimeInForce(StrEnum):
+    """How long an order may wait for its condition."""
+
+    GTC = "GTC"
+    """Good till cancelled."""
+    IOC = "IOC"
+    """Immediate or cancelled: not met at the first look ends the order."""
+    GTD = "GTD"
+    """Good till ``expiresAt``."""
+
+
+class WaitsFor(StrEnum):
+    """What an order that rests in the book waits for."""
+
+    PRICE = "price"
+    LAUNCH = "launch"
 
 
 class Status(StrEnum):
@@ -53,6 +78,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     ``amount_in`` is the asked amount of tokenIn (spent by a sell, acquired by a buy); ``amount_out`` is what the
     fill moved of tokenOut (received by a sell, paid by a buy), bounded by ``min_amount_out`` or ``max_amount_out``.
+    While it rests in the book, ``waits_for`` says for what, and ``wake_price`` at which market price (see
+    ``triggers/conditions.py``) it is looked at again; ``triggered_at`` is when its condition was last met.
     """
 
     order_id: str
@@ -65,6 +92,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     amount_in: Decimal
     slippage_tolerance: Decimal
     limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expires_at: datetime | None = None
+    triggered_at: datetime | None = None
+    waits_for: WaitsFor | None = None
+    wake_price: Decimal | None = None
     status: Status = Status.PENDING
     seq: int = 1
     attempts: int = 0

@@ -35,6 +35,7 @@ TOKENS = {
         Token("RAY", 6),
         Token("JUP", 6),
         Token("BONK", 5),
+        Token("WIF", 6),
     )
 }
 NATIVE = "SOL"

@@ -1,13 +1,16 @@
 """Ask every venue at once, and choose the one that leaves the owner best off."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from chalicelib.observability import logger
 from chalicelib.orders.order import Side, Trade
-from chalicelib.venues.venue import Quote, SwapRefused, Venue, VenueUnavailable
+from chalicelib.orders.waiting import MarketPrice
+from chalicelib.venues.venue import Quote, Spot, SwapRefused, Venue, VenueUnavailable
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +57,52 @@ class Router:
             raise (SwapRefused if final else VenueUnavailable)(reasons)
         return Route(best=select_best_dex(quotes, trade.side), quotes=tuple(quotes), errors=errors)
 
+    def market_prices(self, pairs: Collection[tuple[str, str]]) -> list[MarketPrice]:
+        """Return the market price of both sides of each pair (tokenIn, tokenOut) that has a live pool.
+
+        All venues are asked in parallel, each once for all pairs; one that does not answer is left out.
+
+        Raises:
+            VenueUnavailable: no venue answers.
+        """
+        if not pairs:
+            return []
+        answers = self._get_spots([f"{token_in}/{token_out}" for token_in, token_out in pairs])
+        return [
+            MarketPrice(token_in, token_out, side, _best(side)([spot.net_price(side) for spot in spots]))
+            for token_in, token_out in pairs
+            if (spots := [spots[pair] for spots in answers if (pair := f"{token_in}/{token_out}") in spots])
+            for side in Side
+        ]
+
+    def market_price(self, trade: Trade) -> Decimal:
+        """Return the market price for the trade's side.
+
+        Raises:
+            SwapRefused: no venue has a live pool.
+            VenueUnavailable: no venue answers.
+        """
+        for price in self.market_prices([(trade.token_in, trade.token_out)]):
+            if price.side is trade.side:
+                return price.price
+        raise SwapRefused(f"no venue has a pool for {trade.pair}")
+
+    def _get_spots(self, pairs: Collection[str]) -> list[Mapping[str, Spot]]:
+        asked = {name: self._pool.submit(venue.spot, pairs) for name, venue in self._venues.items()}
+        spots: list[Mapping[str, Spot]] = []
+        errors: dict[str, str] = {}
+        for name, answer in asked.items():
+            try:
+                spots.append(answer.result())
+            except VenueUnavailable as unavailable:
+                errors[name] = str(unavailable)
+        reasons = "; ".join(f"{venue}: {error}" for venue, error in errors.items())
+        if not spots:
+            raise VenueUnavailable(reasons)
+        if errors:
+            logger.warning(f"spot prices without every venue: {reasons}")
+        return spots
+
     def _get_quotes(self, trade: Trade, attempt: int) -> tuple[list[Quote], dict[str, str], bool]:
         """Return the quotes, the errors by venue, and whether every error was final."""
         asked = {name: self._pool.submit(venue.quote, trade, attempt) for name, venue in self._venues.items()}
@@ -73,7 +122,12 @@ class Router:
 
 def select_best_dex(quotes: Sequence[Quote], side: Side) -> Quote:
     """Choose by net price: a sell takes the highest, a buy pays the lowest."""
-    return (max if side is Side.SELL else min)(quotes, key=lambda quote: quote.net_price)
+    best = _best(side)([quote.net_price for quote in quotes])
+    return next(quote for quote in quotes if quote.net_price == best)
+
+
+def _best(side: Side) -> Callable[[Iterable[Decimal]], Decimal]:
+    return max if side is Side.SELL else min
 
 
 def _numbers(quote: Quote) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from, counts, and writes the event row with the next ``seq``, or does nothing at
 somebody else moved the order first; the caller then stops, it never forces.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,16 +15,18 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from chalicelib.orders.lifecycle import EXECUTING, statuses_before
-from chalicelib.orders.order import Order, OrderEvent, OrderType, Side, Status
+from chalicelib.orders.order import Order, OrderEvent, OrderType, Side, Status, TimeInForce, WaitsFor
+from chalicelib.orders.waiting import Unmet
 from chalicelib.resources import Database, Row
 from chalicelib.venues.venue import SignedTransaction, SwapPlan
 
 BATCH_SECONDS = 10.0
 """How long a statement about many orders may take."""
 
-_COLUMNS = """
+ORDER_COLUMNS = """
     id::text AS order_id, user_id, idempotency_key AS client_order_id, order_type, side, token_in, token_out,
-    amount_in, slippage AS slippage_tolerance, limit_price, status, seq, attempts, max_retries, chosen_dex,
+    amount_in, slippage AS slippage_tolerance, limit_price, trigger_price, time_in_force, expires_at,
+    triggered_at, waits_for, wake_price, status, seq, attempts, max_retries, chosen_dex,
     route_meta, min_amount_out, max_amount_out, amount_out, executed_price, tx_hash, last_error, created_at,
     updated_at
 """
@@ -33,11 +35,12 @@ _ACCEPT = f"""
     WITH accepted AS (
         INSERT INTO orders (
             id, user_id, idempotency_key, request_digest, order_type, side, token_in, token_out, amount_in,
-            slippage, limit_price, status, max_retries
+            slippage, limit_price, trigger_price, time_in_force, expires_at, status, max_retries
         )
         VALUES (
             %(order_id)s, %(user_id)s, %(client_order_id)s, %(request_digest)s, %(order_type)s, %(side)s,
-            %(token_in)s, %(token_out)s, %(amount_in)s, %(slippage)s, %(limit_price)s, 'pending', %(max_retries)s
+            %(token_in)s, %(token_out)s, %(amount_in)s, %(slippage)s, %(limit_price)s, %(trigger_price)s,
+            %(time_in_force)s, %(expires_at)s, 'pending', %(max_retries)s
         )
         ON CONFLICT DO NOTHING
         RETURNING *
@@ -45,11 +48,11 @@ _ACCEPT = f"""
         INSERT INTO order_events (order_id, seq, event, status, details, created_at)
         SELECT id, seq, 'pending', status, %(details)s, created_at FROM accepted
     )
-    SELECT {_COLUMNS} FROM accepted
+    SELECT {ORDER_COLUMNS} FROM accepted
 """
 
 _FIND_ACCEPTED = f"""
-    SELECT {_COLUMNS}, request_digest
+    SELECT {ORDER_COLUMNS}, request_digest
     FROM orders
     WHERE id = %(order_id)s OR (user_id = %(user_id)s AND idempotency_key = %(client_order_id)s)
 """
@@ -63,6 +66,8 @@ _CLAIM = f"""
           AND status = ANY(%(executing)s)
           AND (lease_until IS NULL OR lease_until <= now())
           AND available_at <= now()
+          AND waits_for IS NULL
+          AND (expires_at IS NULL OR expires_at > now())
         RETURNING *
     ), seen AS (
         SELECT true AS claimed, claimed.* FROM claimed
@@ -74,7 +79,14 @@ _CLAIM = f"""
         FROM swaps
         WHERE order_id = %(order_id)s AND state = 'live'
     )
-    SELECT {_COLUMNS}, claimed, takeovers, greatest(lease_until, available_at) - now() AS wait, live_swap.*
+    SELECT {ORDER_COLUMNS}, claimed, takeovers, greatest(lease_until, available_at) - now() AS wait,
+           waits_for IS NOT NULL OR expires_at <= now() AS is_at_rest,
+           order_type = 'sniper' AND EXISTS (
+               SELECT FROM launches
+               WHERE launches.token_in = seen.token_in
+                 AND (launches.token_out IS NULL OR launches.token_out = seen.token_out)
+           ) AS launched,
+           live_swap.*
     FROM seen LEFT JOIN live_swap ON true
 """
 
@@ -95,7 +107,7 @@ def _transition(to: Status, changes: str, *, only_if: str = "true", also: str = 
         INSERT INTO order_events (order_id, seq, event, status, details, created_at)
         SELECT id, seq, %(event)s, status, %(details)s, updated_at FROM moved
     ){also}
-    SELECT {_COLUMNS} FROM moved
+    SELECT {ORDER_COLUMNS} FROM moved
 """
 
 
@@ -110,13 +122,18 @@ _BUILD = _transition(
     )""",
 )
 
-_SUBMIT = _transition(Status.SUBMITTED, "lease_owner = NULL, lease_until = NULL")
+_SUBMIT = _transition(
+    Status.SUBMITTED,
+    "lease_owner = NULL, lease_until = NULL",
+    only_if="(expires_at IS NULL OR expires_at > now())",
+)
 
 # A swap that may still land forbids a new try and a failure: only who saw it end, and names it, may set it aside.
 # The order's own tx_hash is what decides: Postgres looks again at the row it waited for, not at a subquery. And who
-# neither holds the lease nor saw a swap end has no say while a worker is at it.
+# neither holds the lease nor saw a swap end has no say while a worker is at it, or while the order waits.
 _MAY_END_TRY = """tx_hash IS NOT DISTINCT FROM %(tx_hash)s
-          AND (%(worker)s::uuid IS NOT NULL OR lease_until IS NULL OR lease_until <= now())"""
+          AND (%(worker)s::uuid IS NOT NULL
+               OR waits_for IS NULL AND (lease_until IS NULL OR lease_until <= now()))"""
 _END_SWAP = """, ended AS (
         UPDATE swaps SET state = %(ended_as)s FROM moved
         WHERE swaps.order_id = moved.id AND swaps.state = 'live'
@@ -135,6 +152,24 @@ _FAIL = _transition(
     "attempts = attempts + 1, last_error = %(error)s, lease_owner = NULL, lease_until = NULL",
     only_if=_MAY_END_TRY,
     also=_END_SWAP,
+)
+
+_WAIT = _transition(
+    Status.PENDING,
+    """waits_for = %(waits_for)s, wakes_when = %(wakes_when)s, wake_price = %(wake_price)s, attempts = 0,
+            takeovers = 0, lease_owner = NULL, lease_until = NULL""",
+    only_if="tx_hash IS NULL",
+)
+
+_TRIGGER = _transition(Status.PENDING, "triggered_at = now()", only_if="tx_hash IS NULL")
+
+# Whoever holds the lease finds out at the next step: from here on no transition of the order's worker applies.
+_CANCEL = _transition(
+    Status.CANCELLED,
+    "waits_for = NULL, wakes_when = NULL, wake_price = NULL, lease_owner = NULL, lease_until = NULL",
+    also=""", unsent AS (
+        UPDATE swaps SET state = 'unsent' FROM moved WHERE swaps.order_id = moved.id AND swaps.state = 'live'
+    )""",
 )
 
 _CONFIRM = f"""
@@ -160,7 +195,7 @@ _CONFIRM = f"""
     ), landed AS (
         UPDATE swaps SET state = 'landed' FROM moved WHERE swaps.tx_hash = moved.tx_hash
     )
-    SELECT {_COLUMNS} FROM moved
+    SELECT {ORDER_COLUMNS} FROM moved
 """
 
 _IN_FLIGHT = f"""
@@ -170,11 +205,11 @@ _IN_FLIGHT = f"""
         FROM swaps
         WHERE order_id = ANY(%(order_ids)s::uuid[]) AND state = 'live'
     )
-    SELECT {_COLUMNS}, in_flight.*
+    SELECT {ORDER_COLUMNS}, in_flight.*
     FROM in_flight JOIN orders ON orders.id = swap_order_id AND status = 'submitted'
 """
 
-_FIND = f"SELECT {_COLUMNS} FROM orders WHERE id = %(order_id)s"
+_FIND = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = %(order_id)s"
 
 _EVENTS = """
     SELECT order_id::text, event, status, seq, created_at AS timestamp, details
@@ -184,7 +219,7 @@ _EVENTS = """
 """
 
 _PAGE = f"""
-    SELECT {_COLUMNS}
+    SELECT {ORDER_COLUMNS}
     FROM orders
     WHERE (%(status)s::text IS NULL OR status = %(status)s)
       AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
@@ -193,8 +228,9 @@ _PAGE = f"""
 """
 
 _DEFER = """
-    UPDATE orders SET available_at = greatest(available_at, now() + %(wait)s)
-    WHERE id = %(order_id)s AND status = 'pending'
+    UPDATE orders SET available_at = greatest(available_at, now() + deferred.wait)
+    FROM unnest(%(order_ids)s::uuid[], %(waits)s::interval[]) AS deferred (order_id, wait)
+    WHERE orders.id = deferred.order_id AND status = 'pending'
 """
 
 # A lease that ran out belongs to a dead worker. A submitted order is looked at again after a while, in case its
@@ -206,14 +242,15 @@ _STOPPED = """
         WHERE (status IN ('pending', 'routing', 'building') AND greatest(lease_until, recovered_at + %(idle)s) < now()
                AND lease_until IS NOT NULL)
            OR (status = 'submitted' AND greatest(updated_at, recovered_at) < now() - %(settling)s)
-           OR (status = 'pending' AND lease_until IS NULL AND greatest(updated_at, available_at, recovered_at)
+           OR (status = 'pending' AND lease_until IS NULL AND waits_for IS NULL
+               AND greatest(updated_at, available_at, recovered_at)
                    < now() - CASE WHEN %(queue_is_empty)s THEN %(idle)s ELSE %(long_idle)s END)
         ORDER BY updated_at
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
     )
     UPDATE orders SET recovered_at = now() FROM stopped WHERE orders.id = stopped.id
-    RETURNING orders.id::text AS order_id, orders.status
+    RETURNING orders.id::text AS order_id, orders.status, orders.order_type
 """
 
 _BURY = """
@@ -248,7 +285,7 @@ _REVIVE = f"""
         INSERT INTO order_events (order_id, seq, event, status, details, created_at)
         SELECT id, seq, %(event)s, status, %(details)s, updated_at FROM moved
     )
-    SELECT {_COLUMNS} FROM moved
+    SELECT {ORDER_COLUMNS} FROM moved
 """
 
 
@@ -263,8 +300,9 @@ class Claim(NamedTuple):
     """The outcome of asking for an order.
 
     ``claimed`` says whether the caller now holds the lease. If not, ``wait`` is how many seconds until it may ask
-    again, or None when the order is no worker's business any more. ``swap`` is a transaction recorded for it,
-    ``takeovers`` how often a worker has died with it.
+    again, or None when the order is no worker's business: it has ended, waits for its condition, or its time is up.
+    ``swap`` is a transaction recorded for it, ``takeovers`` how often a worker has died with it, ``launched`` whether
+    a launch that a sniper waits for is known.
     """
 
     order: Order
@@ -272,6 +310,15 @@ class Claim(NamedTuple):
     wait: float | None
     swap: SignedTransaction | None
     takeovers: int
+    launched: bool
+
+
+class StoppedOrder(NamedTuple):
+    """An unfinished order that nobody moves on any more."""
+
+    order_id: str
+    status: Status
+    order_type: OrderType
 
 
 class Fill(NamedTuple):
@@ -330,6 +377,9 @@ class OrderStore:
                 "amount_in": order.amount_in,
                 "slippage": order.slippage_tolerance,
                 "limit_price": order.limit_price,
+                "trigger_price": order.trigger_price,
+                "time_in_force": order.time_in_force,
+                "expires_at": order.expires_at,
                 "max_retries": order.max_retries,
                 "details": Jsonb(details),
             },
@@ -342,7 +392,7 @@ class OrderStore:
             _FIND_ACCEPTED,
             {"order_id": order.order_id, "user_id": order.user_id, "client_order_id": order.client_order_id},
         )
-        return (_order(rows[0]), rows[0]["request_digest"]) if rows else None
+        return (read_order(rows[0]), rows[0]["request_digest"]) if rows else None
 
     def claim(self, order_id: str, worker: UUID, lease: timedelta) -> Claim | None:
         """Take the order for ``lease``, unless another worker has it or it must wait; None if there is none."""
@@ -352,16 +402,16 @@ class OrderStore:
         if not rows:
             return None
         row = rows[0]
-        order = _order(row)
+        order = read_order(row)
         wait = None
-        if not row["claimed"] and order.status in EXECUTING:
+        if not row["claimed"] and order.status in EXECUTING and not row["is_at_rest"]:
             wait = max(row["wait"].total_seconds() if row["wait"] else 0.0, 0.0)
-        return Claim(order, row["claimed"], wait, _swap(row), row["takeovers"])
+        return Claim(order, row["claimed"], wait, _swap(row), row["takeovers"], row["launched"])
 
     def route(self, order: Order, worker: UUID, chosen_dex: str, route_meta: dict[str, Any]) -> Step | None:
         """Move to ``routing`` with the quotes and the choice."""
         changes: dict[str, Any] = {"chosen_dex": chosen_dex, "route_meta": Jsonb(route_meta)}
-        return self._move(_ROUTE, order, "routing", route_meta, worker=worker, **changes)
+        return self._move(_ROUTE, order.order_id, "routing", route_meta, worker=worker, **changes)
 
     def build(self, order: Order, worker: UUID, swap: SignedTransaction, plan: SwapPlan) -> Step | None:
         """Move to ``building`` and record the signed transaction, before it is ever sent."""
@@ -377,12 +427,29 @@ class OrderStore:
             "min_amount_out": plan.min_amount_out,
             "max_amount_out": plan.max_amount_out,
         }
-        return self._move(_BUILD, order, "building", details, worker=worker, **changes)
+        return self._move(_BUILD, order.order_id, "building", details, worker=worker, **changes)
 
     def submit(self, order: Order, worker: UUID, swap: SignedTransaction) -> Step | None:
         """Move to ``submitted`` and give the lease back: from here on the order belongs to settlement."""
         details = {"txHash": swap.tx_hash, "venue": swap.venue}
-        return self._move(_SUBMIT, order, "submitted", details, worker=worker, tx_hash=swap.tx_hash)
+        return self._move(_SUBMIT, order.order_id, "submitted", details, worker=worker, tx_hash=swap.tx_hash)
+
+    def wait(self, order: Order, worker: UUID, unmet: Unmet) -> Step | None:
+        """Put an order whose condition is not met into the book; the lease is given back, its tries begin anew."""
+        changes: dict[str, Any] = {
+            "waits_for": unmet.waits_for,
+            "wakes_when": unmet.wakes_when,
+            "wake_price": unmet.wake_price,
+        }
+        return self._move(_WAIT, order.order_id, "waiting", {"waitingFor": unmet.waiting_for}, worker=worker, **changes)
+
+    def trigger(self, order: Order, worker: UUID, market_price: Decimal) -> Step | None:
+        """Note that a stop was reached at its first look: it stays triggered wherever the price goes."""
+        return self._move(_TRIGGER, order.order_id, "triggered", {"marketPrice": market_price}, worker=worker)
+
+    def cancel(self, order_id: str, *, reason: str, worker: UUID | None = None) -> Step | None:
+        """Move to ``cancelled``, unless the order has been submitted or has ended."""
+        return self._move(_CANCEL, order_id, "cancelled", {"reason": reason}, worker=worker)
 
     def retry(
         self,
@@ -434,18 +501,18 @@ class OrderStore:
             },
         )
         details = {fill.order_id: fill.details for fill in fills}
-        orders = [_order(row) for row in rows]
-        return [Step(order, _event(order, "confirmed", details[order.order_id])) for order in orders]
+        orders = [read_order(row) for row in rows]
+        return [Step(order, event_of(order, "confirmed", details[order.order_id])) for order in orders]
 
     def in_flight(self, order_ids: Collection[str]) -> list[tuple[Order, SignedTransaction]]:
         """Return those of these orders that are submitted and not settled, each with its live swap."""
         rows = self._database.run(_IN_FLIGHT, {"order_ids": list(order_ids)})
-        return [(_order(row), swap) for row in rows if (swap := _swap(row)) is not None]
+        return [(read_order(row), swap) for row in rows if (swap := _swap(row)) is not None]
 
     def find(self, order_id: str) -> Order | None:
         """Return the order, or None."""
         rows = self._database.run(_FIND, {"order_id": order_id})
-        return _order(rows[0]) if rows else None
+        return read_order(rows[0]) if rows else None
 
     def events(self, order_id: str, after_seq: int = 0) -> list[OrderEvent]:
         """Return the order's events after ``after_seq``, oldest first; every order has at least one."""
@@ -458,15 +525,16 @@ class OrderStore:
         rows = self._database.run(
             _PAGE, {"status": status, "limit": limit, "before": created_at, "before_id": order_id}
         )
-        return [_order(row) for row in rows]
+        return [read_order(row) for row in rows]
 
-    def defer(self, order_id: str, wait: timedelta) -> None:
-        """Note that a pending order has to wait for its turn, so that nobody takes it for stopped meanwhile."""
-        self._database.run(_DEFER, {"order_id": order_id, "wait": wait})
+    def defer(self, waits: Mapping[str, timedelta]) -> None:
+        """Note how long pending orders have to wait for their turn, so that nobody takes them for stopped."""
+        parameters = {"order_ids": list(waits), "waits": list(waits.values())}
+        self._database.run(_DEFER, parameters, BATCH_SECONDS)
 
     def take_stopped(
         self, *, idle: timedelta, long_idle: timedelta, settling: timedelta, queue_is_empty: bool, limit: int
-    ) -> list[tuple[str, Status]]:
+    ) -> list[StoppedOrder]:
         """Return unfinished orders that nobody moves on any more.
 
         A pending order counts as stopped after ``idle`` if its queue is empty, else after ``long_idle``; a submitted
@@ -475,7 +543,7 @@ class OrderStore:
         parameters: dict[str, Any] = {"idle": idle, "long_idle": long_idle, "settling": settling}
         parameters |= {"queue_is_empty": queue_is_empty, "limit": limit}
         rows = self._database.run(_STOPPED, parameters, BATCH_SECONDS)
-        return [(row["order_id"], Status(row["status"])) for row in rows]
+        return [StoppedOrder(row["order_id"], Status(row["status"]), OrderType(row["order_type"])) for row in rows]
 
     def bury(self, *, message_id: str, queue: str, body: str, order_id: str | None, reason: str) -> None:
         """Keep a message that could not be processed."""
@@ -494,7 +562,7 @@ class OrderStore:
 
     def revive(self, order: Order) -> Step | None:
         """Move a failed order back to ``pending``, unless one of its swaps has landed or still may."""
-        return self._move(_REVIVE, order, "redriven", {"lastError": order.last_error})
+        return self._move(_REVIVE, order.order_id, "redriven", {"lastError": order.last_error})
 
     def probe(self) -> None:
         """Run the cheapest statement there is."""
@@ -513,12 +581,12 @@ class OrderStore:
     ) -> Step | None:
         changes |= {"error": details["error"], "ended_as": ended_as}
         tx_hash = ended_swap.tx_hash if ended_swap else None
-        return self._move(statement, order, event, details, worker=worker, tx_hash=tx_hash, **changes)
+        return self._move(statement, order.order_id, event, details, worker=worker, tx_hash=tx_hash, **changes)
 
     def _move(
         self,
         statement: str,
-        order: Order,
+        order_id: str,
         event: str,
         details: dict[str, Any],
         *,
@@ -527,7 +595,7 @@ class OrderStore:
         **changes: Any,
     ) -> Step | None:
         parameters = {
-            "order_id": order.order_id,
+            "order_id": order_id,
             "worker": worker,
             "tx_hash": tx_hash,
             "event": event,
@@ -537,15 +605,17 @@ class OrderStore:
         return _step(self._database.run(statement, parameters), event, details)
 
 
-def _order(row: Row) -> Order:
+def read_order(row: Row) -> Order:
     fields = {name: row[name] for name in Order.__struct_fields__}
     fields["order_type"] = OrderType(fields["order_type"])
     fields["side"] = Side(fields["side"])
     fields["status"] = Status(fields["status"])
+    fields["time_in_force"] = TimeInForce(fields["time_in_force"])
+    fields["waits_for"] = WaitsFor(fields["waits_for"]) if fields["waits_for"] else None
     return Order(**fields)
 
 
-def _event(order: Order, event: str, details: dict[str, Any]) -> OrderEvent:
+def event_of(order: Order, event: str, details: dict[str, Any]) -> OrderEvent:
     return OrderEvent.of(
         order_id=order.order_id,
         event=event,
@@ -559,8 +629,8 @@ def _event(order: Order, event: str, details: dict[str, Any]) -> OrderEvent:
 def _step(rows: Sequence[Row], event: str, details: dict[str, Any]) -> Step | None:
     if not rows:
         return None
-    order = _order(rows[0])
-    return Step(order, _event(order, event, details))
+    order = read_order(rows[0])
+    return Step(order, event_of(order, event, details))
 
 
 def _swap(row: Row) -> SignedTransaction | None:

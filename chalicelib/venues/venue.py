@@ -12,7 +12,8 @@ from typing import Protocol
 
 import msgspec
 
-from chalicelib.orders.order import Order, Trade
+from chalicelib.orders.order import Order, Side, Trade
+from chalicelib.orders.tokens import EXACT
 
 
 class SwapRefused(Exception):
@@ -21,6 +22,17 @@ class SwapRefused(Exception):
 
 class VenueUnavailable(Exception):
     """A venue or the chain did not answer, or refused for now; a later try may work."""
+
+
+def marginal_price(side: Side, price: Decimal, fee: Decimal) -> Decimal:
+    """Return the net price of an amount too small to move a pool: all that remains of its mid price is the fee.
+
+    A sell of ``d`` swaps ``d(1−f)``, a buy of ``d`` pays ``1/(1−f)`` times what is swapped: the formulas of
+    ``pools.quote_in_pool`` as the amount goes to nothing. It is not rounded to the digits of a price, so that it can be
+    multiplied further.
+    """
+    kept = 1 - fee
+    return EXACT.multiply(price, kept) if side is Side.SELL else EXACT.divide(price, kept)
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -37,6 +49,22 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     liquidity: Decimal
     net_price: Decimal
     amount_out: Decimal
+
+    def marginal_price(self, side: Side) -> Decimal:
+        """Return the net price without this amount's impact, to compare with ``Spot.net_price``."""
+        return marginal_price(side, self.price, self.fee)
+
+
+class Spot(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool's mid price and fee (a fraction) at this moment, whatever the amount."""
+
+    venue: str
+    price: Decimal
+    fee: Decimal
+
+    def net_price(self, side: Side) -> Decimal:
+        """Return the net price of an amount too small to move the pool; not rounded."""
+        return marginal_price(side, self.price, self.fee)
 
 
 class SwapPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -89,6 +117,13 @@ class Venue(Protocol):
 
         Raises:
             SwapRefused: this venue has no pool for the pair, or not enough in it.
+            VenueUnavailable: no answer now.
+        """
+
+    def spot(self, pairs: Collection[str]) -> Mapping[str, Spot]:
+        """Look at the pools of many pairs (``tokenIn/tokenOut``) at once; pairs without a live pool are absent.
+
+        Raises:
             VenueUnavailable: no answer now.
         """
 

@@ -6,7 +6,7 @@ Two documented clients spell some fields differently; both spellings are read, a
 import base64
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from http import HTTPStatus
@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from chalicelib.execution.intake import OrderRequest
-from chalicelib.orders.order import Order, OrderType, Side, Status, Trade
+from chalicelib.orders.launch import Launch
+from chalicelib.orders.order import Order, OrderType, Side, Status, TimeInForce, Trade
 from chalicelib.orders.tokens import EXACT, TOKENS
 from chalicelib.web.problems import RequestError, invalid, shown
 from chalicelib.wire import decode_json
@@ -25,12 +26,20 @@ LARGEST_AMOUNT = Decimal(10) ** 12
 MOST_DIGITS = 40
 DEFAULT_SLIPPAGE = Decimal("0.01")
 LARGEST_SLIPPAGE = Decimal("0.5")
+LARGEST_PRICE = Decimal(10) ** 15
+PRICE_DIGITS = 12
+"""As many as executed prices are rounded to, so that rounding never makes one look worse than its limit."""
+LONGEST_WAIT = timedelta(days=366)
+VENUES = ("raydium", "meteora")
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
 
-SECOND_SPELLINGS = {"type": "orderType", "amountIn": "amount"}
+SECOND_SPELLINGS = {"type": "orderType", "amountIn": "amount", "targetPrice": "limitPrice"}
+DEFAULT_SIDES = {OrderType.LIMIT: Side.BUY, OrderType.SNIPER: Side.BUY}
+"""Where it is not to sell."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,6})?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -66,20 +75,30 @@ def read_object(body: bytes | str) -> dict[str, Any]:
     return value
 
 
-def read_order(values: Mapping[str, Any], idempotency_key: str | None = None) -> OrderRequest:
+def read_order(values: Mapping[str, Any], idempotency_key: str | None = None, *, now: datetime) -> OrderRequest:
     """Read an order; ``idempotency_key`` is the header of that name, another way to send ``clientOrderId``.
 
     Raises:
         RequestError: naming each field that cannot be accepted.
     """
     fields = _Fields(values)
+    user_id = fields.read("userId", _text)
+    order_type = fields.read("orderType", _one_of(OrderType))
     order = OrderRequest(
-        user_id=fields.read("userId", _text),
-        order_type=fields.read("orderType", _one_of(OrderType)),
-        trade=_read_trade(fields),
+        user_id=user_id,
+        order_type=order_type,
+        trade=_read_trade(fields, DEFAULT_SIDES.get(order_type, Side.SELL)),
         slippage_tolerance=fields.read("slippageTolerance", _slippage, DEFAULT_SLIPPAGE),
+        limit_price=_read_limit_price(fields, order_type),
+        trigger_price=_read_trigger_price(fields, order_type),
+        time_in_force=fields.read("timeInForce", _one_of(TimeInForce), TimeInForce.GTC),
+        expires_at=fields.read("expiresAt", _time_to_come(now), None),
         client_order_id=fields.read("clientOrderId", _text, None),
     )
+    if order.time_in_force is TimeInForce.GTD:
+        fields.require("expiresAt", "is required with timeInForce GTD")
+    elif order.time_in_force:
+        fields.forbid("expiresAt", f"goes with timeInForce GTD only, not {order.time_in_force}")
     if idempotency_key is not None:
         header = _Fields({"Idempotency-Key": idempotency_key})
         key = header.read("Idempotency-Key", _text)
@@ -91,6 +110,25 @@ def read_order(values: Mapping[str, Any], idempotency_key: str | None = None) ->
     return order
 
 
+def read_launch(values: Mapping[str, Any]) -> Launch:
+    """Read a launch: ``{"pool", "tokenIn", "tokenOut"?, "venue"?}``.
+
+    Raises:
+        RequestError: naming each field that cannot be accepted.
+    """
+    fields = _Fields(values)
+    launch = Launch(
+        pool=fields.read("pool", _text),
+        token_in=fields.read("tokenIn", _token),
+        token_out=fields.read("tokenOut", _token, None),
+        venue=fields.read("venue", _venue, None),
+    )
+    if launch.token_in and launch.token_in == launch.token_out:
+        fields.errors["tokenOut"] = f"{launch.token_out} is tokenIn as well; a pool holds two different tokens"
+    fields.finish()
+    return launch
+
+
 def read_trade(values: Mapping[str, Any]) -> Trade:
     """Read the trade of a quote request.
 
@@ -98,7 +136,7 @@ def read_trade(values: Mapping[str, Any]) -> Trade:
         RequestError: naming each field that cannot be accepted.
     """
     fields = _Fields(values)
-    trade = _read_trade(fields)
+    trade = _read_trade(fields, Side.SELL)
     fields.finish()
     return trade
 
@@ -162,11 +200,14 @@ class _Fields:
         self.errors: dict[str, str] = {}
         self._known: list[str] = []
         self._given: dict[str, tuple[str, Any]] = {}
+        self._spellings: dict[str, str] = {}
         for spelling, value in values.items():
             name = SECOND_SPELLINGS.get(spelling, spelling)
             if name in self._given:
                 self.errors[spelling] = f"is the same field as {self._given[name][0]}; send one of the two"
             self._given[name] = (spelling, value)
+            if value is not None:
+                self._spellings[name] = spelling
 
     def read(self, name: str, reader: Callable[[Any], Value], default: Any = _REQUIRED) -> Any:
         """Return the field's value. What a wrong field returns is of no use: ``finish`` will raise."""
@@ -183,6 +224,16 @@ class _Fields:
             self.errors[spelling] = str(refused)
             return None
 
+    def require(self, name: str, problem: str) -> None:
+        """Refuse the request if an optional field is missing."""
+        if name not in self._spellings:
+            self.errors[name] = problem
+
+    def forbid(self, name: str, problem: str) -> None:
+        """Refuse the request if an optional field was given."""
+        if name in self._spellings:
+            self.errors[self._spellings[name]] = problem
+
     def finish(self) -> None:
         """Refuse the request if a field was wrong, or is not known: in a money API a typo must not pass.
 
@@ -195,7 +246,25 @@ class _Fields:
             raise invalid(self.errors)
 
 
-def _read_trade(fields: _Fields) -> Trade:
+def _read_limit_price(fields: _Fields, order_type: OrderType | None) -> Decimal | None:
+    price: Decimal | None = fields.read("limitPrice", _price, None)
+    if order_type is OrderType.LIMIT:
+        fields.require("limitPrice", "is required for a limit order")
+    elif order_type is OrderType.MARKET:
+        fields.forbid("limitPrice", "is not for a market order, which takes the price there is; send a limit order")
+    return price
+
+
+def _read_trigger_price(fields: _Fields, order_type: OrderType | None) -> Decimal | None:
+    price: Decimal | None = fields.read("triggerPrice", _price, None)
+    if order_type is OrderType.STOP:
+        fields.require("triggerPrice", "is required for a stop order")
+    elif order_type is not None:
+        fields.forbid("triggerPrice", f"is for stop orders only, not for a {order_type} order")
+    return price
+
+
+def _read_trade(fields: _Fields, default_side: Side) -> Trade:
     token_in = fields.read("tokenIn", _token)
     token_out = fields.read("tokenOut", _token)
     if token_in is not None and token_in == token_out:
@@ -204,7 +273,7 @@ def _read_trade(fields: _Fields) -> Trade:
     return Trade(
         token_in=token_in,
         token_out=token_out,
-        side=fields.read("side", _one_of(Side), Side.SELL),
+        side=fields.read("side", _one_of(Side), default_side),
         amount=fields.read("amount", lambda value: _amount(value, decimals)),
     )
 
@@ -256,6 +325,41 @@ def _amount(value: Any, decimals: int | None) -> Decimal:
     if decimals is not None and isinstance(exponent, int) and -exponent > decimals:
         raise _Refused(f"{number} has too many digits after the point; this token has {decimals}")
     return Decimal(f"{number:f}")
+
+
+def _price(value: Any) -> Decimal:
+    number = _number(value)
+    if number <= 0:
+        raise _Refused(f"{number} is not allowed; a price is greater than 0")
+    if number > LARGEST_PRICE:
+        raise _Refused(f"{number} is too large; at most {LARGEST_PRICE:f} is allowed")
+    if len(EXACT.normalize(number).as_tuple().digits) > PRICE_DIGITS:
+        raise _Refused(f"{number} has too many digits; a price has at most {PRICE_DIGITS}")
+    return Decimal(f"{number:f}")
+
+
+def _venue(value: Any) -> str:
+    if value not in VENUES:
+        raise _Refused(f"{shown(value)} is not a known venue; known are {', '.join(VENUES)}")
+    return str(value)
+
+
+def _time_to_come(now: datetime) -> Callable[[Any], datetime]:
+    def read(value: Any) -> datetime:
+        expected = "expected is a time with its zone, such as 2030-01-31T12:00:00Z"
+        if not isinstance(value, str) or not _TIME.fullmatch(value):
+            raise _Refused(f"{shown(value)} is not allowed; {expected}")
+        try:
+            time = datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError) as wrong:
+            raise _Refused(f"{shown(value)} is not a time; {expected}") from wrong
+        if time <= now:
+            raise _Refused(f"{value} is in the past; it is {now:%Y-%m-%dT%H:%M:%SZ} now")
+        if time > now + LONGEST_WAIT:
+            raise _Refused(f"{value} is too far away; at most {LONGEST_WAIT.days} days are allowed")
+        return time
+
+    return read
 
 
 def _slippage(value: Any) -> Decimal:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from chalicelib.execution.cancellation import Cancellation, NotCancellable
 from chalicelib.execution.intake import IdempotencyConflict, Intake
 from chalicelib.observability import logger
 from chalicelib.orders.order import Order
@@ -13,9 +15,19 @@ from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.router import Router
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.viewers import Viewers
+from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict, Launches
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 from chalicelib.web.problems import RequestError
-from chalicelib.web.requests import read_object, read_order, read_order_id, read_page, read_trade, write_cursor
+from chalicelib.web.requests import (
+    read_launch,
+    read_object,
+    read_order,
+    read_order_id,
+    read_page,
+    read_trade,
+    write_cursor,
+)
+from chalicelib.web.signatures import verify
 from chalicelib.wire import encode_json
 
 Probe = Callable[[], object]
@@ -26,11 +38,15 @@ class Rest:
     """The REST API. Every method returns a JSON value, or JSON already written as bytes."""
 
     intake: Intake
+    cancellation: Cancellation
+    launches: Launches
     store: OrderStore
     viewers: Viewers
     router: Router
     websocket_url: str
+    launch_secret: str
     probes: Mapping[str, Probe]
+    clock: Callable[[], datetime]
 
     def place_order(self, body: bytes | str, idempotency_key: str | None) -> dict[str, Any]:
         """``POST /api/orders/execute``: accept an order.
@@ -38,7 +54,7 @@ class Rest:
         Raises:
             RequestError: 400 for what it says, 409 for its key, 413 for its size.
         """
-        request = read_order(read_object(body), idempotency_key)
+        request = read_order(read_object(body), idempotency_key, now=self.clock())
         try:
             order = self.intake.place(request)
         except IdempotencyConflict as conflict:
@@ -69,6 +85,46 @@ class Rest:
         except ResourceUnavailable as unavailable:
             logger.warning(f"not kept in Redis: {unavailable}", orderId=order_id)
         return state
+
+    def cancel(self, order_id: str) -> Order:
+        """``DELETE /api/orders/{id}``: cancel what has not been submitted; the answer is the cancelled order.
+
+        Raises:
+            RequestError: 400 for an id that is none, 404 for one that is not known, 409 when it is too late.
+        """
+        order_id = read_order_id(order_id)
+        try:
+            order = self.cancellation.cancel(order_id)
+        except NotCancellable as late:
+            raise RequestError(HTTPStatus.CONFLICT, str(late)) from late
+        if order is None:
+            raise _not_found(order_id)
+        return order
+
+    def launch(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+        """``POST /api/launches``: a signed webhook says that a pool went live.
+
+        Raises:
+            RequestError: 401 for a message that is not signed as it should be, 409 for one that was taken before or
+                contradicts what is known of its pool, 400 for what it says, 503 while no secret is set.
+        """
+        if not self.launch_secret:
+            raise RequestError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "Launches are not taken: LAUNCH_WEBHOOK_SECRET is not set."
+            )
+        delivery_id = verify(self.launch_secret, headers, body, self.clock())
+        launch = read_launch(read_object(body))
+        try:
+            woken = self.launches.take(launch, delivery_id)
+        except (DeliveryRepeated, LaunchConflict) as refused:
+            raise RequestError(HTTPStatus.CONFLICT, f"The launch cannot be accepted: {refused}.") from refused
+        return {
+            "pool": launch.pool,
+            "tokenIn": launch.token_in,
+            "tokenOut": launch.token_out,
+            "venue": launch.venue,
+            "ordersWoken": woken,
+        }
 
     def events(self, order_id: str) -> dict[str, Any]:
         """``GET /api/orders/{id}/events``: the order's history, oldest first."""

@@ -4,8 +4,9 @@ Events are sent by the publisher; everything else a client hears is here. A mess
 answered with an error and leaves the socket open. Only a socket opened for an order that does not exist is closed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +31,7 @@ class Sockets:
     viewers: Viewers
     publisher: Publisher
     replays: Queue
+    clock: Callable[[], datetime]
 
     def connect(self, connection_id: str, query: Mapping[str, str]) -> None:
         """Open a connection; with ``orderId`` it listens to that order, from ``afterSeq`` on.
@@ -93,7 +95,7 @@ class Sockets:
 
     def _execute(self, connection_id: str, values: dict[str, Any]) -> None:
         """Place an order and stream it on this connection; its first event is the acknowledgement."""
-        request = read_order(values)
+        request = read_order(values, now=self.clock())
         try:
             order = self.intake.place(request, before_publishing=lambda order_id: self._listen(connection_id, order_id))
         except IdempotencyConflict as conflict:

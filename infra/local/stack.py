@@ -28,6 +28,8 @@ PROJECT = Path(__file__).parents[2]
 DATA_DIR = PROJECT / ".local"
 STAGE = "local"
 HEALTH_TIMEOUT_SECONDS = 30.0
+LAUNCH_WEBHOOK_SECRET = "local-launches"
+"""Signs launches where no secret was set: nobody but this machine reaches the stack."""
 FIRST_SCHEDULED_EVENT = {
     "version": "0",
     "id": "start",
@@ -251,11 +253,12 @@ class Stack:
         except DeployError as error:
             raise StackError(f"{error}\nLogs: {self.logs}") from error
         # A schedule begins a minute after it was made; what a crash left behind need not wait that long.
-        target.client("lambda").invoke(
-            FunctionName=self.outputs["RecoverOrdersFunction"],
-            InvocationType="Event",
-            Payload=json.dumps(FIRST_SCHEDULED_EVENT),
-        )
+        for function in ("RecoverOrdersFunction", "WatchMarketFunction"):
+            target.client("lambda").invoke(
+                FunctionName=self.outputs[function],
+                InvocationType="Event",
+                Payload=json.dumps(FIRST_SCHEDULED_EVENT),
+            )
         self._endpoint_file.write_text(self.aws_endpoint_url)
         gateway = f"{self.aws_endpoint_url}/_aws/execute-api"
         door = self.services["door"]
@@ -268,6 +271,8 @@ class Stack:
 
     def _deployed_settings(self) -> dict[str, str]:
         """Return what the template's parameters are taken from: never this machine's AWS account."""
+        from infra.deploy import slots
+
         own = {name: value for name, value in self._environment.items() if not name.startswith("AWS_")}
         return {
             **own,
@@ -275,8 +280,8 @@ class Stack:
             "REDIS_URL": self.redis_url,
             "WEBSOCKET_URL": self.websocket_url,
             "EMULATOR_URL": self.aws_endpoint_url,
-            # Documented under two names; the template knows one.
-            "QUEUE_MAX_CONCURRENT": str(self._settings.queue_max_concurrent),
+            "LAUNCH_WEBHOOK_SECRET": self._settings.launch_webhook_secret or LAUNCH_WEBHOOK_SECRET,
+            **slots(self._settings),
         }
 
     def _wait_until_healthy(self) -> None:

@@ -5,7 +5,7 @@ the n-th side effect of a run is cut off, right before or right after it happene
 delivered again, to a new process, until nothing moves any more.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal
@@ -89,9 +89,9 @@ class MemoryQueue(Queue):
     def send_text(self, text: str, delay: float = 0) -> None:
         self.messages.append(_Message(str(next(self._ids)), text, self._clock.now + delay))
 
-    def send_all(self, messages: Iterable[object]) -> None:
-        for message in messages:
-            self.send(message)
+    def send_all(self, messages: Sequence[object], delays: Sequence[float] = ()) -> None:
+        for message, delay in zip(messages, delays or [0.0] * len(messages), strict=True):
+            self.send(message, delay)
 
     def postpone(self, receipt_handle: str, delay: float) -> None:
         for message in self.messages:

@@ -91,6 +91,7 @@ class World:
         self.clock = Clock()
         self.connections = RecordingConnections()
         self.orders = MemoryQueue("orders", self.clock)
+        self.priority = MemoryQueue("priority", self.clock)
         self.settlements = MemoryQueue("settlements", self.clock)
         self.replays = MemoryQueue("replays", self.clock)
         # A process would open its own connections; here that would take most of the test's time.
@@ -105,6 +106,7 @@ class World:
             "database": {"run": "statement"},
             "redis": {"run": "script"},
             "orders": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
+            "priority": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
             "settlements": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
             "replays": {"send": "queue", "postpone": "postpone"},
             "connections": {"post": "push", "close": "close"},
@@ -173,10 +175,11 @@ class Life:
         raise AssertionError(f"the order never ends: {self._queues()}")
 
     def _queues(self) -> tuple[MemoryQueue, ...]:
-        return self.world.orders, self.world.settlements, self.world.replays
+        return self.world.priority, self.world.orders, self.world.settlements, self.world.replays
 
     def _deliver(self, queue: MemoryQueue) -> bool:
         handler, batch = {
+            "priority": (app.execute_order, 1),
             "orders": (app.execute_order, 1),
             "settlements": (app.settle_orders, 10),
             "replays": (app.replay_events, 1),

@@ -114,11 +114,12 @@ class EventSource:
 
 
 class Queues:
-    """The engine's three queues."""
+    """The engine's queues."""
 
     def __init__(self, sqs: Any, clock: Clock) -> None:
         self.clock = clock
         self.orders = EventSource(sqs, "orders", app.execute_order, batch_size=1)
+        self.priority = EventSource(sqs, "priority", app.execute_order, batch_size=1)
         self.settlements = EventSource(sqs, "settlements", app.settle_orders, batch_size=10)
         self.replays = EventSource(sqs, "replays", app.replay_events, batch_size=1)
 
@@ -126,13 +127,14 @@ class Queues:
         """Return where the queues are, as the engine is told."""
         return {
             "ORDERS_QUEUE_URL": self.orders.url,
+            "PRIORITY_QUEUE_URL": self.priority.url,
             "SETTLEMENTS_QUEUE_URL": self.settlements.url,
             "REPLAYS_QUEUE_URL": self.replays.url,
         }
 
     def work_off(self, *sources: EventSource) -> None:
         """Let the functions work until these queues, by default all, are empty, however long that takes."""
-        sources = sources or (self.orders, self.settlements, self.replays)
+        sources = sources or (self.priority, self.orders, self.settlements, self.replays)
         for _ in range(200):
             answers = [source.poll() for source in sources]
             if any(answers):

@@ -12,7 +12,7 @@ import pytest
 import app
 from chalicelib.venues.venue import SwapPlan
 from tests.integration.cloud import CONTEXT
-from tests.integration.venues import trouble_chain
+from tests.integration.venues import fail_once, trouble_chain
 
 
 @pytest.fixture
@@ -58,7 +58,8 @@ def test_an_order_whose_swap_was_sent_goes_back_to_settlement(api, bury, queues,
 
 
 def test_an_order_whose_swap_was_recorded_goes_back_to_who_sends_it(engine, api, bury, queues, database):
-    chain = trouble_chain(engine, lost=1, error=RuntimeError("a bug"))
+    chain = trouble_chain(engine)
+    fail_once(engine.store, "submit", RuntimeError("a bug"))
     order_id = api.place()
     queues.orders.poll()
 

@@ -11,7 +11,7 @@ from chalicelib.execution.executor import LEASE, LOOK_AGAIN, MOST_TAKEOVERS
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE
-from tests.integration.venues import trouble_chain, trouble_venues
+from tests.integration.venues import fail_once, trouble_chain, trouble_venues
 
 
 class WorkerDies(BaseException):
@@ -177,7 +177,7 @@ def test_after_a_recorded_swap_the_next_worker_sends_the_same_bytes_and_never_qu
 ):
     order_id = api.place()
     dying = make_engine()
-    trouble_chain(dying, lost=1, error=WorkerDies())
+    fail_once(dying.store, "submit", WorkerDies())
     with pytest.raises(WorkerDies):
         dying.executor.execute(order_id)
     (recorded,) = database.swaps(order_id)
@@ -195,20 +195,36 @@ def test_after_a_recorded_swap_the_next_worker_sends_the_same_bytes_and_never_qu
     assert database.order(order_id)["tx_hash"] == recorded["tx_hash"]
 
 
-def test_a_swap_that_was_sent_and_not_noted_is_not_swapped_again(make_engine, serve, api, queues, database, end_leases):
+def test_a_swap_that_was_noted_and_not_sent_is_sent_by_settlement(make_engine, serve, api, queues, database):
     order_id = api.place()
     dying = make_engine()
+    trouble_chain(dying, lost=1, error=WorkerDies())
+    with pytest.raises(WorkerDies):
+        dying.executor.execute(order_id)
+    assert database.order(order_id)["status"] == "submitted"
+    assert database.count("simulated_transactions") == 0
 
-    def die(*_):
-        raise WorkerDies
+    serve(make_engine())
+    queues.settlements.send({"orderId": order_id})  # recovery's
+    queues.work_off()
 
-    dying.store.submit = die
+    assert database.order(order_id)["status"] == "confirmed"
+    assert database.count("simulated_transactions") == 1
+    assert len(database.swaps(order_id)) == 1
+
+
+def test_a_swap_that_was_sent_by_a_worker_that_died_then_is_not_swapped_again(
+    make_engine, serve, api, queues, database
+):
+    order_id = api.place()
+    dying = make_engine()
+    fail_once(dying.settlements, "send", WorkerDies())
     with pytest.raises(WorkerDies):
         dying.executor.execute(order_id)
     assert database.count("simulated_transactions") == 1
 
-    end_leases()
     serve(make_engine())
+    queues.settlements.send({"orderId": order_id})  # recovery's
     queues.work_off()
 
     assert database.order(order_id)["status"] == "confirmed"
@@ -240,7 +256,7 @@ def test_a_worker_that_died_before_it_recorded_a_swap_is_followed_by_one_that_qu
 
 def test_a_failure_half_way_gives_the_message_back_and_the_lease_keeps_others_off(make_engine, serve, api, queues):
     failing = serve(make_engine())
-    trouble_chain(failing, lost=1, error=RuntimeError("a bug"))
+    fail_once(failing.store, "submit", RuntimeError("a bug"))
     order_id = api.place()
     (message,) = queues.orders.receive()
 

@@ -1,5 +1,6 @@
 """Orders that stopped moving are found and sent on."""
 
+import dataclasses
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import app
 from chalicelib.resources import ResourceUnavailable
 from tests.builders import order_body
 from tests.integration.cloud import CONTEXT, NO_DATABASE
-from tests.integration.venues import trouble_chain
+from tests.integration.venues import fail_once, trouble_chain
 
 SCHEDULED = {"version": "0", "account": "1", "region": "us-east-1", "detail": {}, "detail-type": "", "source": ""}
 SCHEDULED |= {"time": "", "id": "", "resources": []}
@@ -70,7 +71,8 @@ def test_a_submitted_order_whose_message_was_lost_is_settled(
 def test_an_order_whose_worker_died_is_sent_to_the_next_one(
     engine, api, queues, database, lose_messages, let_time_pass
 ):
-    chain = trouble_chain(engine, lost=1, error=RuntimeError("a bug"))
+    chain = trouble_chain(engine)
+    fail_once(engine.store, "submit", RuntimeError("a bug"))
     order_id = api.place()
     queues.orders.poll()
     assert database.order(order_id)["status"] == "building"
@@ -168,9 +170,7 @@ def test_a_watch_looks_every_two_seconds_until_the_next_one_begins(engine, api, 
             lose_messages()
             let_time_pass()
 
-    recovery = type(engine.recovery)(
-        store=engine.store, orders=engine.orders, settlements=engine.settlements, sleep=sleep, clock=lambda: now[0]
-    )
+    recovery = dataclasses.replace(engine.recovery, sleep=sleep, clock=lambda: now[0])
 
     assert recovery.watch() == 1
     assert set(looks) == {2.0}
@@ -185,9 +185,7 @@ def test_an_outage_does_not_end_the_watch(make_engine, serve, engine):
         now[0] += 20
 
     down = make_engine(DATABASE_URL=NO_DATABASE)
-    recovery = type(engine.recovery)(
-        store=down.store, orders=engine.orders, settlements=engine.settlements, sleep=sleep, clock=lambda: now[0]
-    )
+    recovery = dataclasses.replace(engine.recovery, store=down.store, sleep=sleep, clock=lambda: now[0])
 
     assert recovery.watch() == 0
     assert len(looks) == 3

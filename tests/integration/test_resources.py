@@ -162,7 +162,7 @@ def test_a_fraction_of_a_second_is_rounded_up_so_that_nothing_comes_early(queues
 
 
 def test_many_messages_are_sent_ten_to_a_request(queues):
-    Queue(queues.orders.url).send_all({"number": number} for number in range(23))
+    Queue(queues.orders.url).send_all([{"number": number} for number in range(23)])
 
     assert queues.orders.count() == 23
 

@@ -11,7 +11,7 @@ import pytest
 import app
 from chalicelib.venues.venue import VenueUnavailable
 from chalicelib.web.requests import read_order
-from tests.builders import order_body
+from tests.builders import NOON, order_body
 from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_QUEUE, NO_REDIS
 from tests.integration.venues import trouble_venues
 
@@ -90,7 +90,7 @@ def test_an_unknown_method_is_answered_as_a_problem(api):
         ("POST", "/orders/7/more", 404, None),
         ("PUT", "/api/orders/execute", 405, "POST"),
         ("DELETE", "/api/orders", 405, "GET, POST"),
-        ("POST", "/api/orders/7", 405, "GET"),
+        ("POST", "/api/orders/7", 405, "DELETE, GET"),
     ],
 )
 def test_an_address_that_is_not_served_is_answered_as_a_problem(engine, method, path, status, allowed):
@@ -148,7 +148,7 @@ def test_the_same_key_and_body_give_the_same_order(api, database, queues, first,
 
 def test_the_same_request_many_times_at_once_gives_one_order(make_engine, database):
     start = threading.Barrier(8)
-    request = read_order(order_body(amount="1.5", clientOrderId="the same"))
+    request = read_order(order_body(amount="1.5", clientOrderId="the same"), now=NOON)
 
     def place(engine):
         start.wait(10)

@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib.engine import Engine
 from chalicelib.orders.order import Order, Trade
 from chalicelib.routing.router import Router
-from chalicelib.venues.venue import Chain, Quote, SignedTransaction, SwapPlan, SwapStatus, Venue, VenueUnavailable
+from chalicelib.venues.venue import Chain, Quote, SignedTransaction, Spot, SwapPlan, SwapStatus, Venue, VenueUnavailable
 
 
 class TroubledVenue:
@@ -27,6 +27,9 @@ class TroubledVenue:
         if self._errors:
             raise self._errors.popleft()
         return self._venue.quote(trade, attempt)
+
+    def spot(self, pairs: Collection[str]) -> Mapping[str, Spot]:
+        return self._venue.spot(pairs)
 
     def build(self, order: Order, plan: SwapPlan) -> SignedTransaction:
         return self._venue.build(order, plan)
@@ -71,3 +74,14 @@ def trouble_chain(engine: Engine, *, lost: int = 0, error: Exception | None = No
     chain = TroubledChain(engine.chain, lost=lost, error=error)
     engine.chain = chain
     return chain
+
+
+def fail_once(part: Any, method: str, error: BaseException) -> None:
+    """Have the next call of a part's method raise an error instead of doing anything."""
+    works = getattr(part, method)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        setattr(part, method, works)
+        raise error
+
+    setattr(part, method, fail)

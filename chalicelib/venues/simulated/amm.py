@@ -1,7 +1,7 @@
 """Simulated Raydium and Meteora: prices around a base, fees, depth, and the time a quote takes."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,19 +14,11 @@ from chalicelib.orders.tokens import EXACT, TOKENS, round_price
 from chalicelib.venues.pools import quote_in_pool
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import Faults
-from chalicelib.venues.venue import Quote, SignedTransaction, SwapPlan, SwapRefused, VenueUnavailable
+from chalicelib.venues.simulated.market import Market
+from chalicelib.venues.venue import Quote, SignedTransaction, Spot, SwapPlan, SwapRefused, VenueUnavailable
 
 QUOTE_SECONDS = (0.2, 0.4)
-
-# What one token is worth in dollars; a pair's base price is the ratio of two.
-DOLLARS = {
-    "SOL": Decimal(150),
-    "USDC": Decimal(1),
-    "USDT": Decimal(1),
-    "RAY": Decimal("2.5"),
-    "JUP": Decimal("0.8"),
-    "BONK": Decimal("0.00002"),
-}
+SPOT_SECONDS = (0.05, 0.15)
 
 
 class SimulatedTransaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,14 +40,15 @@ _decoder = msgspec.json.Decoder(SimulatedTransaction)
 class SimulatedVenue:
     """One automated market maker; the two differ only in these numbers.
 
-    A quote's price is ``base × (low + r × (high − low))`` with ``r`` uniform in 0…1, for ``price_range`` =
-    (low, high). ``depth`` is what its pools hold on each side, in dollars.
+    Its price is ``base × (low + r × (high − low))`` with ``r`` between 0 and 1, for ``price_range`` = (low, high);
+    ``Market`` says what base and ``r`` are now. ``depth`` is what its pools hold on each side, in dollars.
     """
 
     name: str
-    price_range: tuple[float, float]
+    price_range: tuple[Decimal, Decimal]
     fee: Decimal
     depth: Decimal
+    market: Market
     chance: Chance
     faults: Faults
     latency: float
@@ -64,23 +57,32 @@ class SimulatedVenue:
 
     def quote(self, trade: Trade, attempt: int) -> Quote:
         """Price ``trade`` after a network's delay; see ``Venue.quote``."""
-        try:
-            base = EXACT.divide(DOLLARS[trade.token_in], DOLLARS[trade.token_out])
-        except KeyError as unknown:
-            raise SwapRefused(f"{self.name} has no pool for {trade.pair}") from unknown
         drawn_for = (self.name, trade.pair, trade.side, trade.amount, attempt)
         fails = self.chance.happens(self.faults.rates().quote_fails, "quote fails", *drawn_for)
         self.sleep(self.latency * self.chance.uniform(*QUOTE_SECONDS, "delay", *drawn_for))
         if fails:
             raise VenueUnavailable(f"{self.name} did not answer")
-        drift = Decimal(str(self.chance.uniform(*self.price_range, "price", *drawn_for)))
+        prices = self.market.prices()
+        price = prices.mid(self.name, trade.pair, self.price_range)
+        if price is None:
+            raise SwapRefused(f"{self.name} has no pool for {trade.pair}")
         return quote_in_pool(
             self.name,
             trade,
-            price=EXACT.multiply(base, drift),
+            price=price,
             fee=self.fee,
-            liquidity=round_price(EXACT.divide(self.depth, DOLLARS[trade.token_in])),
+            liquidity=round_price(EXACT.divide(self.depth, prices.dollars(trade.pair))),
         )
+
+    def spot(self, pairs: Collection[str]) -> Mapping[str, Spot]:
+        """Look at the pools of these pairs, after a network's delay; see ``Venue.spot``."""
+        self.sleep(self.latency * self.chance.uniform(*SPOT_SECONDS, "spot delay", self.name))
+        prices = self.market.fresh_prices()
+        return {
+            pair: Spot(venue=self.name, price=price, fee=self.fee)
+            for pair in pairs
+            if (price := prices.mid(self.name, pair, self.price_range)) is not None
+        }
 
     def build(self, order: Order, plan: SwapPlan) -> SignedTransaction:
         """Write the swap down and name it by its hash; see ``Venue.build``."""
@@ -119,11 +121,18 @@ def round_fill(trade: Trade, amount_out: Decimal) -> Decimal:
 
 
 def simulated_venues(
-    chance: Chance, faults: Faults, latency: float, sleep: Callable[[float], None], clock: Callable[[], datetime]
+    market: Market,
+    chance: Chance,
+    faults: Faults,
+    latency: float,
+    sleep: Callable[[float], None],
+    clock: Callable[[], datetime],
 ) -> tuple[SimulatedVenue, SimulatedVenue]:
     """Return simulated Raydium and Meteora with their documented ranges and fees."""
-    venue = partial(SimulatedVenue, chance=chance, faults=faults, latency=latency, sleep=sleep, clock=clock)
+    venue = partial(
+        SimulatedVenue, market=market, chance=chance, faults=faults, latency=latency, sleep=sleep, clock=clock
+    )
     return (
-        venue(name="raydium", price_range=(0.98, 1.02), fee=Decimal("0.003"), depth=Decimal(5_000_000)),
-        venue(name="meteora", price_range=(0.97, 1.02), fee=Decimal("0.002"), depth=Decimal(3_000_000)),
+        venue(name="raydium", price_range=(Decimal("0.98"), Decimal("1.02")), fee=Decimal("0.003"), depth=Decimal(5_000_000)),
+        venue(name="meteora", price_range=(Decimal("0.97"), Decimal("1.02")), fee=Decimal("0.002"), depth=Decimal(3_000_000)),
     )

@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 
 from app import EXECUTING_AT_ONCE, app
-from chalicelib.config import load_settings
+from chalicelib.config import PRIORITY_SLOTS, load_settings
 from chalicelib.execution.executor import LEASE
-from infra.deploy import environment_variable
+from chalicelib.triggers import market_watch
+from infra.deploy import environment_variable, slots
 
 PROJECT = Path(__file__).parents[3]
 CONFIG = json.loads((PROJECT / ".chalice" / "config.json").read_text())
 TEMPLATE = json.loads((PROJECT / "infra" / "app.json").read_text())
 RESOURCES = TEMPLATE["Resources"]
 CONSUMERS = {"execute_order": "OrdersQueue", "settle_orders": "SettlementsQueue", "replay_events": "ReplaysQueue"}
+PRIORITY_SOURCE = RESOURCES["ExecuteOrder"]["Properties"]["Events"]["ExecuteOrderPriority"]["Properties"]
 QUEUES = [name for name, resource in RESOURCES.items() if resource.get("Type") == "AWS::SQS::Queue"]
 WEBSOCKET_HANDLERS = {"websocket_connect", "websocket_message", "websocket_disconnect"}
 
@@ -38,11 +40,34 @@ def policy(function):
 
 
 def test_as_many_orders_execute_at_once_as_are_reserved():
-    maximum = event_source("execute_order")["ScalingConfig"]["MaximumConcurrency"]
+    others = event_source("execute_order")["ScalingConfig"]["MaximumConcurrency"]
+    snipers = PRIORITY_SOURCE["ScalingConfig"]["MaximumConcurrency"]
     reserved = RESOURCES["ExecuteOrder"]["Properties"]["ReservedConcurrentExecutions"]
+    defaults = {name: parameter.get("Default") for name, parameter in TEMPLATE["Parameters"].items()}
 
-    assert maximum == reserved == {"Ref": "QueueMaxConcurrent"}
-    assert TEMPLATE["Parameters"]["QueueMaxConcurrent"]["Default"] == EXECUTING_AT_ONCE == 10
+    assert reserved == {"Ref": "QueueMaxConcurrent"}
+    assert others == {"Ref": "OrdersMaxConcurrent"}
+    assert snipers == PRIORITY_SLOTS
+    assert defaults["QueueMaxConcurrent"] == EXECUTING_AT_ONCE == 10
+    assert defaults["OrdersMaxConcurrent"] + snipers == defaults["QueueMaxConcurrent"]
+
+
+def test_slots_follow_the_setting():
+    given = slots(load_settings({"QUEUE_MAX_CONCURRENT": "20"}))
+
+    assert given == {"QUEUE_MAX_CONCURRENT": "20", "ORDERS_MAX_CONCURRENT": "18"}
+
+
+def test_snipers_have_a_queue_and_slots_of_their_own():
+    assert PRIORITY_SOURCE["Queue"] == {"Fn::GetAtt": ["PriorityQueue", "Arn"]}
+    assert PRIORITY_SOURCE["BatchSize"] == 1
+    assert PRIORITY_SOURCE["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert RESOURCES["PriorityQueue"] == RESOURCES["OrdersQueue"]
+
+
+def test_two_market_watches_overlap_rather_than_leave_a_gap():
+    assert market_watch.WATCH_SECONDS > 60 + 2 * market_watch.TICK_SECONDS
+    assert timeout("watch_market") > market_watch.WATCH_SECONDS + market_watch.TICK_SECONDS
 
 
 @pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
@@ -119,7 +144,7 @@ def test_every_policy_belongs_to_a_function():
     assert files == {function["iam_policy_file"] for function in CONFIG["lambda_functions"].values()}
 
 
-@pytest.mark.parametrize(("function", "queue"), CONSUMERS.items())
+@pytest.mark.parametrize(("function", "queue"), [*CONSUMERS.items(), ("execute_order", "PriorityQueue")])
 def test_a_consumer_may_receive_delete_and_postpone_its_messages(function, queue):
     allowed = {
         action
@@ -139,7 +164,7 @@ def test_every_parameter_is_a_setting_that_the_functions_get():
     variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     given = json.dumps(variables)
 
-    for parameter in TEMPLATE["Parameters"]:
+    for parameter in TEMPLATE["Parameters"].keys() - {"OrdersMaxConcurrent"}:  # follows from QueueMaxConcurrent
         assert environment_variable(parameter) in variables or f"${{{parameter}}}" in given
 
 
@@ -153,23 +178,26 @@ def test_the_defaults_of_the_template_are_those_of_the_settings():
     assert load_settings(defaults) == load_settings({})
 
 
-@pytest.mark.parametrize("parameter", ["DatabaseUrl", "RedisUrl"])
+@pytest.mark.parametrize("parameter", ["DatabaseUrl", "RedisUrl", "LaunchWebhookSecret"])
 def test_what_holds_a_password_is_not_shown(parameter):
     assert TEMPLATE["Parameters"][parameter]["NoEcho"] is True
 
 
+EXECUTION = {"OrdersQueue", "PriorityQueue"}
 SENDS_TO = {
-    "api_handler": {"OrdersQueue", "ReplaysQueue"},
+    "api_handler": {*EXECUTION, "ReplaysQueue"},
     "websocket_connect": {"ReplaysQueue"},
-    "websocket_message": {"OrdersQueue", "ReplaysQueue"},
+    "websocket_message": {*EXECUTION, "ReplaysQueue"},
     "websocket_disconnect": set(),
     # A consumer sends a fresh copy to its own queue when an outage has used a message up.
-    "execute_order": {"OrdersQueue", "SettlementsQueue", "ReplaysQueue"},
-    "settle_orders": {"OrdersQueue", "SettlementsQueue", "ReplaysQueue"},
+    "execute_order": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
+    "settle_orders": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
     "replay_events": {"ReplaysQueue"},
-    "bury_order": {"OrdersQueue", "SettlementsQueue", "ReplaysQueue"},
-    "recover_orders": {"OrdersQueue", "SettlementsQueue"},
-    "dead_letters": {"OrdersQueue", "SettlementsQueue", "ReplaysQueue"},
+    "bury_order": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
+    "recover_orders": {*EXECUTION, "SettlementsQueue"},
+    "watch_market": {*EXECUTION, "ReplaysQueue"},
+    "dead_letters": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
+    "steer_market": set(),
 }
 
 

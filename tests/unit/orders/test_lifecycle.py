@@ -8,7 +8,7 @@ from chalicelib.orders.lifecycle import EXECUTING, TERMINAL, TRANSITIONS, is_ter
 from chalicelib.orders.order import Status
 
 ALLOWED = {
-    ("pending", "pending"),  # a try that failed before it was routed
+    ("pending", "pending"),  # a try that failed before it was routed; an order that begins or ends to wait
     ("pending", "routing"),
     ("pending", "failed"),
     ("pending", "cancelled"),
@@ -17,9 +17,13 @@ ALLOWED = {
     ("routing", "building"),
     ("routing", "pending"),
     ("routing", "failed"),
+    ("routing", "cancelled"),
+    ("routing", "expired"),
     ("building", "submitted"),
     ("building", "pending"),
     ("building", "failed"),
+    ("building", "cancelled"),  # signed, but not sent before submitted
+    ("building", "expired"),
     ("submitted", "confirmed"),
     ("submitted", "pending"),
     ("submitted", "failed"),

@@ -1,0 +1,40 @@
+"""Take an order back, as long as nothing has been sent for it."""
+
+from dataclasses import dataclass
+
+from chalicelib.orders.order import Order, Status
+from chalicelib.store.orders import OrderStore
+from chalicelib.streaming.publisher import Publisher
+
+
+class NotCancellable(Exception):
+    """The order has been submitted or has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancellation:
+    """Cancels orders."""
+
+    store: OrderStore
+    publisher: Publisher
+
+    def cancel(self, order_id: str) -> Order | None:
+        """Cancel an order and return it, or None if there is none; a cancelled one stays so.
+
+        A worker that is at it stops at its next step, before it has sent anything: one statement decides whether the
+        cancellation or the submission came first.
+
+        Raises:
+            NotCancellable: it came too late; the message says where the order stands.
+            ResourceUnavailable: Postgres does not answer.
+        """
+        cancelled = self.store.cancel(order_id, reason="its owner cancelled it")
+        if cancelled is not None:
+            self.publisher.publish(cancelled)
+            return cancelled.order
+        order = self.store.find(order_id)
+        if order is None or order.status is Status.CANCELLED:
+            return order
+        if order.status is Status.SUBMITTED:
+            raise NotCancellable(f"Order {order_id} is submitted: its swap is on its way and cannot be taken back.")
+        raise NotCancellable(f"Order {order_id} has ended: it is {order.status}.")

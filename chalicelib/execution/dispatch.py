@@ -1,0 +1,100 @@
+"""Which queue an order goes on, and when its message is delivered.
+
+Snipers have a queue and slots of their own, so that a flood of other orders does not delay them. Everybody else
+shares ``orders``; what the market watch wakes is spread out there, so that thousands of orders reached by one price
+leave room for those that come meanwhile.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from chalicelib.execution.messages import Record
+from chalicelib.execution.pacing import Lane, Pacer
+from chalicelib.observability import logger
+from chalicelib.orders.order import Order, OrderType
+from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.store.orders import OrderStore
+
+SHORT_WAIT = 2.0
+"""An order that waits no longer than this need not be told from one that has stopped: recovery is not that quick."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dispatcher:
+    """Sends orders to be executed."""
+
+    store: OrderStore
+    orders: Queue
+    priority: Queue
+    pacer: Pacer
+
+    def send(self, order: Order, delay: float = 0.0) -> None:
+        """Have an order executed after ``delay`` seconds; recovery sees to it if the queue is down."""
+        try:
+            self._queue(order.order_type).send({"orderId": order.order_id}, delay=delay)
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"recovery will queue it: {unavailable}", orderId=order.order_id)
+
+    def send_accepted(self, order: Order) -> None:
+        """Have a new order executed when its turn comes: until then its message is not delivered."""
+        lane = Lane.PRIORITY if order.order_type is OrderType.SNIPER else Lane.ARRIVALS
+        wait = self.pacer.take_turn(order.order_id, lane)
+        try:
+            self._note_long_waits([order.order_id], [wait])
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"recovery may queue it before its turn: {unavailable}", orderId=order.order_id)
+        self.send(order, wait)
+
+    def send_triggered(self, orders: Sequence[Order]) -> float:
+        """Have orders executed whose condition was met; return how many seconds away the last one's turn is.
+
+        Raises:
+            ResourceUnavailable: Postgres or a queue does not answer; recovery queues what is missing.
+        """
+        last = 0.0
+        for lane, sniping in ((Lane.PRIORITY, True), (Lane.TRIGGERED, False)):
+            chosen = [order.order_id for order in orders if (order.order_type is OrderType.SNIPER) is sniping]
+            if not chosen:
+                continue
+            waits = self.pacer.take_turns(chosen, lane)
+            self._note_long_waits(chosen, waits)
+            queue = self.priority if sniping else self.orders
+            queue.send_all([{"orderId": order_id} for order_id in chosen], waits)
+            last = max(last, *waits)
+        return last
+
+    def send_stopped(self, stopped: Collection[tuple[str, OrderType]]) -> None:
+        """Put orders that stopped moving back on their queues.
+
+        Raises:
+            ResourceUnavailable: a queue does not answer.
+        """
+        for queue in (self.priority, self.orders):
+            messages = [{"orderId": order_id} for order_id, kind in stopped if self._queue(kind) is queue]
+            queue.send_all(messages)
+
+    def source_of(self, records: Sequence[Record]) -> Queue:
+        """Return the queue that a batch of messages came from."""
+        return self.priority if "priority" in records[0].queue.lower() else self.orders
+
+    def is_idle(self) -> bool:
+        """Whether no order waits to be received from a queue.
+
+        Raises:
+            ResourceUnavailable: a queue does not answer.
+        """
+        return self.orders.depth() == 0 and self.priority.depth() == 0
+
+    def _queue(self, kind: OrderType) -> Queue:
+        return self.priority if kind is OrderType.SNIPER else self.orders
+
+    def _note_long_waits(self, order_ids: Sequence[str], waits: Sequence[float]) -> None:
+        """Tell recovery which orders wait for their turn, so that it does not take them for stopped."""
+        long = {
+            order_id: timedelta(seconds=wait)
+            for order_id, wait in zip(order_ids, waits, strict=True)
+            if wait > SHORT_WAIT
+        }
+        if long:
+            self.store.defer(long)

@@ -1,0 +1,39 @@
+"""What an order that rests in the book waits for, and what wakes it."""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from chalicelib.orders.order import Side, WaitsFor
+
+
+class MarketPrice(NamedTuple):
+    """The best net price of an amount too small to move a pool, tokenOut per tokenIn, for one side of a pair."""
+
+    token_in: str
+    token_out: str
+    side: Side
+    price: Decimal
+
+
+class WakesWhen(StrEnum):
+    """On which side of its wake price the market price must be for a waiting order to be looked at again."""
+
+    AT_OR_ABOVE = "at_or_above"
+    AT_OR_BELOW = "at_or_below"
+
+    def met_by(self, market_price: Decimal, wake_price: Decimal) -> bool:
+        """Whether ``market_price`` has reached ``wake_price``."""
+        return market_price >= wake_price if self is WakesWhen.AT_OR_ABOVE else market_price <= wake_price
+
+
+class Unmet(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an order does not execute now. ``waiting_for`` says it to its owner, the rest to the book."""
+
+    waits_for: WaitsFor
+    wakes_when: WakesWhen | None = None
+    wake_price: Decimal | None = None
+    waiting_for: dict[str, Any]
+    reason: str

@@ -1,0 +1,240 @@
+"""The book: every statement about orders that wait, and about what ends their waiting.
+
+These statements move many orders at once, and each order once: whoever locks a row moves it, and everybody else, a
+second market watch included, skips it. What they cost depends on how many orders they move, not on how many wait.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from psycopg.types.json import Jsonb
+
+from chalicelib.orders.launch import Launch
+from chalicelib.orders.lifecycle import statuses_before
+from chalicelib.orders.order import Status, WaitsFor
+from chalicelib.orders.waiting import MarketPrice
+from chalicelib.resources import Database, Row
+from chalicelib.store.orders import BATCH_SECONDS, ORDER_COLUMNS, Step, event_of, read_order
+
+DELIVERY_KEPT = "15 minutes"
+"""Longer than a webhook's signature is good for, before and after."""
+
+# One probe of the index for each pair, however many orders wait: Postgres has no skip scan of its own that
+# stops at each distinct value (https://wiki.postgresql.org/wiki/Loose_indexscan).
+_PAIRS = """
+    ({first})
+    UNION ALL
+    SELECT next.token_in, next.token_out
+    FROM {name} CROSS JOIN LATERAL (
+        SELECT token_in, token_out FROM orders
+        WHERE waits_for = '{waits_for}' AND (token_in, token_out) > ({name}.token_in, {name}.token_out)
+        ORDER BY token_in, token_out
+        LIMIT 1
+    ) AS next
+"""
+
+
+def _pairs(name: str, waits_for: WaitsFor) -> str:
+    """Write the query that finds the pairs of orders that wait for something, named ``name``."""
+    first = f"""
+        SELECT token_in, token_out FROM orders WHERE waits_for = '{waits_for}' ORDER BY token_in, token_out LIMIT 1
+    """
+    return _PAIRS.format(name=name, waits_for=waits_for, first=first)
+
+
+_WAITING_PAIRS = f"""
+    WITH RECURSIVE priced AS ({_pairs("priced", WaitsFor.PRICE)}),
+    unlaunched AS ({_pairs("unlaunched", WaitsFor.LAUNCH)})
+    SELECT token_in, token_out, 'price' AS waits_for FROM priced
+    UNION ALL
+    SELECT token_in, token_out, 'launch'
+    FROM unlaunched
+    WHERE EXISTS (
+        SELECT FROM launches
+        WHERE launches.token_in = unlaunched.token_in
+          AND (launches.token_out IS NULL OR launches.token_out = unlaunched.token_out)
+    )
+"""
+
+_WOKEN = "waits_for = NULL, wakes_when = NULL, wake_price = NULL"
+
+
+def _woken_by_price(wakes_when: str, comparison: str, nearest: str) -> str:
+    """Write the query for the orders of one direction that the prices wake, those first that were reached first."""
+    return f"""
+        SELECT woken.id
+        FROM prices CROSS JOIN LATERAL (
+            SELECT id FROM orders
+            WHERE waits_for = 'price' AND orders.token_in = prices.token_in AND orders.token_out = prices.token_out
+              AND orders.side = prices.side AND wakes_when = '{wakes_when}' AND wake_price {comparison} prices.price
+            ORDER BY wake_price {nearest}
+            LIMIT %(limit)s
+            FOR UPDATE SKIP LOCKED
+        ) AS woken
+    """
+
+
+# The ids go through an array, so that the update looks each one up instead of reading the whole table.
+_TRIGGER = f"""
+    WITH prices AS (
+        SELECT *
+        FROM unnest(%(token_ins)s::text[], %(token_outs)s::text[], %(sides)s::text[], %(prices)s::numeric[])
+            AS price (token_in, token_out, side, price)
+    ), rising AS ({_woken_by_price("at_or_above", "<=", "ASC")}
+    ), falling AS ({_woken_by_price("at_or_below", ">=", "DESC")}
+    ), moved AS (
+        UPDATE orders
+        SET {_WOKEN}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
+        WHERE id = ANY(ARRAY(SELECT id FROM rising UNION ALL SELECT id FROM falling LIMIT %(limit)s))
+        RETURNING *
+    ), triggered AS (
+        SELECT moved.*, prices.price AS market_price FROM moved JOIN prices USING (token_in, token_out, side)
+    ), event AS (
+        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
+        SELECT id, seq, 'triggered', status, jsonb_build_object('marketPrice', market_price), updated_at
+        FROM triggered
+    )
+    SELECT {ORDER_COLUMNS}, market_price FROM triggered
+"""
+
+_WAKE_LAUNCHED = f"""
+    WITH pairs AS (
+        SELECT * FROM unnest(%(token_ins)s::text[], %(token_outs)s::text[]) AS pair (token_in, token_out)
+    ), launched AS (
+        SELECT woken.id
+        FROM pairs CROSS JOIN LATERAL (
+            SELECT id FROM orders
+            WHERE waits_for = 'launch' AND orders.token_in = pairs.token_in
+              AND (pairs.token_out IS NULL OR orders.token_out = pairs.token_out)
+            LIMIT %(limit)s
+            FOR UPDATE SKIP LOCKED
+        ) AS woken
+    ), moved AS (
+        UPDATE orders
+        SET {_WOKEN}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
+        WHERE id = ANY(ARRAY(SELECT id FROM launched LIMIT %(limit)s))
+        RETURNING *
+    ), event AS (
+        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
+        SELECT id, seq, 'triggered', status, %(details)s, updated_at FROM moved
+    )
+    SELECT {ORDER_COLUMNS} FROM moved
+"""
+
+# What is submitted can land: only the chain ends it. What is signed but not submitted was never sent.
+_EXPIRE = f"""
+    WITH due AS (
+        SELECT id FROM orders
+        WHERE expires_at <= now() AND status IN ('pending', 'routing', 'building')
+        ORDER BY expires_at
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ), moved AS (
+        UPDATE orders
+        SET {_WOKEN}, status = 'expired', seq = seq + 1, updated_at = now(), lease_owner = NULL, lease_until = NULL
+        WHERE id = ANY(ARRAY(SELECT id FROM due))
+        RETURNING *
+    ), event AS (
+        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
+        SELECT id, seq, 'expired', status, %(details)s, updated_at FROM moved
+    ), unsent AS (
+        UPDATE swaps SET state = 'unsent' FROM moved WHERE swaps.order_id = moved.id AND swaps.state = 'live'
+    )
+    SELECT {ORDER_COLUMNS} FROM moved
+"""
+assert set(statuses_before(Status.EXPIRED)) == {Status.PENDING, Status.ROUTING, Status.BUILDING}
+
+# The same delivery is taken once; only the call that took it may come again, when its answer was lost.
+_RECORD_LAUNCH = f"""
+    WITH outdated AS (
+        DELETE FROM launch_deliveries WHERE received_at < now() - interval '{DELIVERY_KEPT}'
+    ), delivery AS (
+        INSERT INTO launch_deliveries AS earlier (delivery_id, receipt)
+        VALUES (%(delivery_id)s, %(receipt)s)
+        ON CONFLICT (delivery_id) DO UPDATE SET receipt = earlier.receipt WHERE earlier.receipt = EXCLUDED.receipt
+        RETURNING delivery_id
+    ), launch AS (
+        INSERT INTO launches AS earlier (pool, token_in, token_out, venue)
+        SELECT %(pool)s, %(token_in)s, %(token_out)s, %(venue)s FROM delivery
+        ON CONFLICT (pool) DO UPDATE SET pool = earlier.pool
+        RETURNING *
+    )
+    SELECT pool, token_in, token_out, venue FROM launch
+"""
+
+
+class WaitingPair(NamedTuple):
+    """A pair that orders wait on: for a price, or for a launch that is known."""
+
+    token_in: str
+    token_out: str
+    waits_for: WaitsFor
+
+
+class Book:
+    """The orders that wait, in Postgres.
+
+    Every method is one round trip and raises ``ResourceUnavailable`` when Postgres does not answer.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def waiting_pairs(self) -> list[WaitingPair]:
+        """Return each pair with orders that a price would wake, or that a known launch should have woken."""
+        rows = self._database.run(_WAITING_PAIRS, {})
+        return [WaitingPair(row["token_in"], row["token_out"], WaitsFor(row["waits_for"])) for row in rows]
+
+    def trigger(self, prices: Sequence[MarketPrice], limit: int) -> list[Step]:
+        """Take up to ``limit`` orders out of the book that these prices wake."""
+        parameters: dict[str, Any] = {
+            "token_ins": [price.token_in for price in prices],
+            "token_outs": [price.token_out for price in prices],
+            "sides": [price.side for price in prices],
+            "prices": [price.price for price in prices],
+            "limit": limit,
+        }
+        rows = self._database.run(_TRIGGER, parameters, BATCH_SECONDS)
+        return [_step(row, "triggered", {"marketPrice": row["market_price"]}) for row in rows]
+
+    def wake_launched(self, pairs: Sequence[tuple[str, str | None]], limit: int) -> list[Step]:
+        """Take up to ``limit`` snipers of these pairs out of the book; a pair without tokenOut means any."""
+        details = {"launched": True}
+        parameters: dict[str, Any] = {
+            "token_ins": [token_in for token_in, _ in pairs],
+            "token_outs": [token_out for _, token_out in pairs],
+            "limit": limit,
+            "details": Jsonb(details),
+        }
+        rows = self._database.run(_WAKE_LAUNCHED, parameters, BATCH_SECONDS)
+        return [_step(row, "triggered", details) for row in rows]
+
+    def expire(self, limit: int) -> list[Step]:
+        """Move up to ``limit`` orders whose time is up, and that have not been submitted, to ``expired``."""
+        details = {"reason": "its time was up"}
+        rows = self._database.run(_EXPIRE, {"limit": limit, "details": Jsonb(details)}, BATCH_SECONDS)
+        return [_step(row, "expired", details) for row in rows]
+
+    def record_launch(self, launch: Launch, delivery_id: str) -> Launch | None:
+        """Store a launch, once for each pool; return what is stored for its pool.
+
+        None when this delivery was taken before.
+        """
+        rows = self._database.run(
+            _RECORD_LAUNCH,
+            {
+                "delivery_id": delivery_id,
+                "receipt": uuid4(),
+                "pool": launch.pool,
+                "token_in": launch.token_in,
+                "token_out": launch.token_out,
+                "venue": launch.venue,
+            },
+        )
+        return Launch(**rows[0]) if rows else None
+
+
+def _step(row: Row, event: str, details: dict[str, Any]) -> Step:
+    order = read_order(row)
+    return Step(order, event_of(order, event, details))

@@ -1,0 +1,1 @@
+"""Orders that wait: what wakes them, and what ends their waiting."""

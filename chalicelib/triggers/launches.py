@@ -1,0 +1,52 @@
+"""A token has launched: remember the pool, and wake who waits for it."""
+
+from dataclasses import dataclass
+
+from chalicelib.observability import logger
+from chalicelib.orders.launch import Launch
+from chalicelib.store.book import Book
+from chalicelib.triggers.release import Release
+
+BATCH = 1000
+
+
+class LaunchConflict(Exception):
+    """The pool is known, but for other tokens."""
+
+
+class DeliveryRepeated(Exception):
+    """This very message was taken before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launches:
+    """Takes launches in."""
+
+    book: Book
+    release: Release
+
+    def take(self, launch: Launch, delivery_id: str) -> int:
+        """Remember a launch and wake its snipers; return how many.
+
+        The same pool may be announced again, in another delivery: that wakes whoever has come to wait since. Should
+        this be cut off after the launch was stored, the market watch wakes them.
+
+        Raises:
+            DeliveryRepeated: this delivery was taken before.
+            LaunchConflict: the pool was announced with other tokens or on another venue.
+            ResourceUnavailable: Postgres does not answer.
+        """
+        known = self.book.record_launch(launch, delivery_id)
+        if known is None:
+            raise DeliveryRepeated(f"the delivery {delivery_id} was taken before")
+        if known != launch:
+            raise LaunchConflict(f"pool {launch.pool} is known for {known.token_in}/{known.token_out or 'any token'}")
+        woken = 0
+        while True:
+            batch = self.book.wake_launched([(launch.token_in, launch.token_out)], BATCH)
+            self.release.let_go(batch)
+            woken += len(batch)
+            if len(batch) < BATCH:
+                break
+        logger.info("a token has launched", pool=launch.pool, tokenIn=launch.token_in, woken=woken)
+        return woken

@@ -1,0 +1,89 @@
+"""Steer the simulated market while it runs: ``python -m infra.market SOL/USDC 140 --walk 0.02 --stage local``.
+
+Without a pair it lists what is set; ``--reset`` gives a pair, or all, the prices they started with. It calls the
+function ``steer_market`` of the deployed engine, which reaches Postgres where an operator's machine may not.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
+
+from infra.cloud import Target, target_of
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.market", description=__doc__)
+    parser.add_argument("pair", nargs="?", help="tokenIn/tokenOut")
+    parser.add_argument("base_price", nargs="?", metavar="base-price", help="tokenOut per tokenIn")
+    parser.add_argument("--walk", help="how far the price wanders from its base, as a fraction from 0 to 0.5")
+    parser.add_argument("--reset", action="store_true", help="give the pair, or all, the price it started with")
+    parser.add_argument("--stage", default="local")
+    parser.add_argument("--endpoint-url", help="where the cloud is, if not at AWS")
+    parser.add_argument("--region")
+    options = parser.parse_intermixed_args(arguments)
+    steers = options.base_price is not None or options.walk is not None
+    if options.reset and steers:
+        parser.error("--reset takes neither a base price nor --walk")
+    if steers and options.pair is None:
+        parser.error("which pair should be steered?")
+    if options.pair is not None and not steers and not options.reset:
+        parser.error(f"say a base price for {options.pair}, or --walk, or --reset")
+    target = target_of(options.stage, options.region, options.endpoint_url)
+    try:
+        pairs = call_market(target, request_of(options.pair, options.base_price, options.walk, options.reset))
+    except (BotoCoreError, ClientError, MarketError) as error:
+        print(f"The market at {target.place} cannot be steered: {error}", file=sys.stderr)
+        return 1
+    Console().print(_table(pairs) if pairs else "No pair is set: each has the price it started with.")
+    return 0
+
+
+class MarketError(Exception):
+    """The deployed engine has no such function, or it failed, or refused what it was asked for."""
+
+
+def request_of(pair: str | None, base_price: str | None, walk: str | None, reset: bool) -> dict[str, Any]:
+    """Return the event that asks for this; numbers stay text, so that none passes through a float."""
+    if reset:
+        return {"action": "reset", "pair": pair}
+    if pair is None:
+        return {"action": "list"}
+    values = {"basePrice": base_price, "walk": walk}
+    return {"action": "set", "pair": pair, **{name: value for name, value in values.items() if value is not None}}
+
+
+def call_market(target: Target, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Call the deployed function and return the pairs that are set then.
+
+    Raises:
+        BotoCoreError, ClientError: the engine is not there.
+        MarketError: it has no such function, or that failed, or a value is not allowed.
+    """
+    function = target.outputs().get("SteerMarketFunction")
+    if function is None:
+        raise MarketError(f"the stack {target.stack} has no function to steer the market; deploy it anew")
+    answer = target.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
+    payload = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise MarketError(f"its function failed: {payload}")
+    if "error" in payload:
+        raise MarketError(payload["error"])
+    return list(payload)
+
+
+def _table(pairs: list[dict[str, Any]]) -> Table:
+    table = Table("pair", "base price", "walk", "now", "set at")
+    for pair in pairs:
+        table.add_row(pair["pair"], pair["basePrice"], pair["walk"], pair["currentBase"], pair["setAt"][:19])
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,330 @@
+"""Orders that wait for a price: what puts them into the book, what wakes them, and what they never do."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+import app
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.venues.venue import VenueUnavailable
+from infra.local.stack import FIRST_SCHEDULED_EVENT
+from tests.integration.cloud import CONTEXT
+from tests.integration.venues import fail_once, trouble_venues
+
+
+@pytest.fixture
+def market(engine):
+    """Steer the base price of SOL/USDC, which begins at 150; with the tests' seed nothing else moves a price."""
+
+    def steer(price, pair="SOL/USDC"):
+        engine.market.steer(pair, Decimal(price))
+
+    return steer
+
+
+@pytest.fixture
+def look(engine, queues):
+    """Let the market watch look once, and the workers do what follows from it."""
+
+    def once():
+        woken = engine.market_watch.look()
+        queues.work_off()
+        return woken
+
+    return once
+
+
+@pytest.fixture
+def place(api, queues):
+    """Place an order and let it have its first look."""
+
+    def place(**changes):
+        order_id = api.place(**changes)
+        queues.work_off()
+        return order_id
+
+    return place
+
+
+def limit(side, price, **changes):
+    return {"orderType": "limit", "side": side, "limitPrice": price, **changes}
+
+
+def stop(side, price, **changes):
+    return {"orderType": "stop", "side": side, "triggerPrice": price, **changes}
+
+
+# --- Limit ---
+
+
+@pytest.mark.parametrize("order", [limit("sell", 100), limit("buy", 200)])
+def test_a_limit_order_that_is_met_executes_at_once_and_at_the_better_price(place, database, order):
+    order_id = place(**order)
+
+    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", "confirmed"]
+    assert 140 < database.order(order_id)["executed_price"] < 160
+
+
+@pytest.mark.parametrize(
+    ("order", "reached"), [(limit("sell", 200), 210), (limit("buy", 100), 95)], ids=["sell above", "buy below"]
+)
+def test_a_limit_order_waits_until_its_price_is_reached(place, look, market, database, order, reached):
+    order_id = place(**order)
+    assert look() == 0
+    assert database.event_names(order_id) == ["pending", "waiting"]
+
+    market(reached)
+
+    assert look() == 1
+    assert database.event_names(order_id)[2:] == ["triggered", "routing", "building", "submitted", "confirmed"]
+    executed = database.order(order_id)["executed_price"]
+    assert executed >= 200 if order["side"] == "sell" else executed <= 100
+
+
+def test_a_waiting_order_says_what_it_waits_for(place, api, database):
+    order_id = place(**limit("buy", 100))
+
+    waiting_for = database.events(order_id)[1]["details"]["waitingFor"]
+    assert waiting_for["limitPrice"] == 100
+    assert 140 < waiting_for["netPrice"] < 160
+    order = api.get(f"/api/orders/{order_id}").body
+    assert (order["status"], order["waitsFor"], order["limitPrice"]) == ("pending", "price", 100)
+
+
+def test_a_waiting_order_has_no_message_no_lease_and_no_place_in_recovery(place, engine, queues, database):
+    order_id = place(**limit("buy", 100))
+    database.change("UPDATE orders SET updated_at = now() - interval '1 day', available_at = now() - interval '1 day'")
+
+    assert engine.recovery.recover() == 0
+    assert queues.orders.count() == 0
+    assert database.order(order_id)["lease_owner"] is None
+
+
+def test_a_message_too_many_does_not_wake_a_waiting_order(place, queues, database):
+    order_id = place(**limit("buy", 100))
+    queues.orders.send({"orderId": order_id})
+
+    queues.work_off()
+
+    assert database.event_names(order_id) == ["pending", "waiting"]
+
+
+def test_a_price_that_moved_away_before_routing_lets_the_order_wait_again(place, engine, market, queues, database):
+    order_id = place(**limit("buy", 100))
+    market(90)
+    assert engine.market_watch.look() == 1
+    market(150)
+
+    queues.work_off()
+
+    assert database.event_names(order_id) == ["pending", "waiting", "triggered", "waiting"]
+    assert database.swaps(order_id) == []
+
+
+def test_an_order_too_large_for_its_price_waits_for_one_at_which_its_own_amount_is_met(place, look, market, database):
+    order_id = place(**limit("sell", 145, amount=5000))  # of about 20,000 and 33,000 in the pools
+    assert database.event_names(order_id) == ["pending", "waiting"]
+
+    assert look() == 0  # the market price is above the limit, and stays there
+
+    market(170)
+    look()
+    if database.order(order_id)["status"] == "pending":
+        market(200)
+        look()
+    assert database.order(order_id)["status"] == "confirmed"
+    assert database.order(order_id)["executed_price"] >= 145
+
+
+@pytest.mark.parametrize("side", ["sell", "buy"])
+def test_slippage_does_not_go_beyond_the_limit(place, database, side):
+    quoted = 100 if side == "sell" else 200
+    order_id = place(**limit(side, quoted, slippageTolerance=0.5, amount=2))
+
+    order = database.order(order_id)
+    bound = order["min_amount_out"] if side == "sell" else order["max_amount_out"]
+    assert bound == 2 * quoted
+
+
+def test_an_order_that_waits_again_has_all_its_tries_before_it(make_engine, serve, api, queues, database):
+    engine = serve(make_engine())
+    no_answer = [VenueUnavailable("no answer")] * 2
+    trouble_venues(engine, raydium=no_answer, meteora=no_answer)
+
+    order_id = api.place(**limit("buy", 100))
+    queues.work_off()
+
+    assert database.event_names(order_id) == ["pending", "retrying", "retrying", "waiting"]
+    assert database.order(order_id)["attempts"] == 0
+
+
+def test_watches_that_look_at_the_same_time_queue_each_order_once(make_engine, place, market, queues, database):
+    order_ids = [place(**limit("buy", 100)) for _ in range(20)]
+    market(90)
+
+    with ThreadPoolExecutor(4) as pool:
+        woken = list(pool.map(lambda engine: engine.market_watch.look(), [make_engine() for _ in range(4)]))
+
+    assert sum(woken) == 20
+    assert queues.orders.count() == 20
+    assert all(database.event_names(order_id) == ["pending", "waiting", "triggered"] for order_id in order_ids)
+
+
+def test_orders_that_cannot_be_queued_are_queued_by_recovery(place, engine, market, queues, database):
+    order_id = place(**limit("buy", 100))
+    market(90)
+    fail_once(engine.orders, "send_all", ResourceUnavailable("SQS", "no answer"))
+
+    assert engine.market_watch.look() == 1
+    database.change("UPDATE orders SET updated_at = now() - interval '1 hour', available_at = now()-interval '1 hour'")
+    assert engine.recovery.recover() == 1
+    queues.work_off()
+
+    assert database.order(order_id)["status"] == "confirmed"
+
+
+def test_while_no_venue_answers_nothing_is_woken_and_the_watch_goes_on(place, engine, market, database):
+    place(**limit("buy", 100))
+    market(90)
+    for venue in trouble_venues(engine):
+        fail_once(venue, "spot", VenueUnavailable("no answer"))
+
+    assert engine.market_watch.look() == 0
+    assert engine.market_watch.look() == 1
+
+
+# --- Stop ---
+
+
+@pytest.mark.parametrize(
+    ("order", "short_of_it", "beyond"),
+    [(stop("sell", 120), 125, 115), (stop("buy", 180), 175, 190)],
+    ids=["sell below", "buy above"],
+)
+def test_a_stop_fires_when_the_price_reaches_it_against_its_side(
+    place, look, market, database, order, short_of_it, beyond
+):
+    order_id = place(**order)
+    market(short_of_it)
+    assert look() == 0
+
+    market(beyond)
+
+    assert look() == 1
+    assert database.event_names(order_id) == [
+        "pending", "waiting", "triggered", "routing", "building", "submitted", "confirmed",
+    ]  # fmt: skip
+    triggered = database.events(order_id)[2]["details"]["marketPrice"]
+    assert triggered <= 120 if order["side"] == "sell" else triggered >= 180
+
+
+def test_a_stop_that_is_reached_already_fires_at_its_first_look(place, database):
+    order_id = place(**stop("sell", 200))
+
+    assert database.event_names(order_id)[:3] == ["pending", "triggered", "routing"]
+    assert database.order(order_id)["status"] == "confirmed"
+
+
+def test_a_stop_that_was_reached_stays_triggered_wherever_the_price_goes(place, engine, market, queues, database):
+    order_id = place(**stop("sell", 120))
+    market(110)
+    engine.market_watch.look()
+    market(150)
+
+    queues.work_off()
+
+    assert database.order(order_id)["status"] == "confirmed"
+
+
+def test_a_triggered_stop_limit_waits_for_its_limit(place, look, market, database):
+    order_id = place(**stop("sell", 120, limitPrice=118))
+    market(100)
+    look()
+    assert database.event_names(order_id) == ["pending", "waiting", "triggered", "waiting"]
+
+    market(140)
+    assert look() == 1
+
+    assert database.order(order_id)["status"] == "confirmed"
+    assert database.order(order_id)["executed_price"] >= 118
+
+
+# --- Time in force ---
+
+
+@pytest.mark.parametrize("order", [limit("buy", 100), stop("sell", 100), {"orderType": "sniper", "tokenIn": "WIF"}])
+def test_an_order_that_must_not_wait_is_cancelled_with_the_reason(place, database, order):
+    order_id = place(**order, timeInForce="IOC")
+
+    assert database.event_names(order_id) == ["pending", "cancelled"]
+    assert "not met now" in database.events(order_id)[1]["details"]["reason"]
+
+
+def test_an_immediate_order_that_is_met_executes(place, database):
+    assert database.order(place(**limit("sell", 100), timeInForce="IOC"))["status"] == "confirmed"
+
+
+def in_an_hour():
+    return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+def test_an_order_expires_when_its_time_is_up(place, look, database, queues):
+    order_id = place(**limit("buy", 100), timeInForce="GTD", expiresAt=in_an_hour())
+    look()
+    assert database.order(order_id)["status"] == "pending"
+
+    database.change("UPDATE orders SET expires_at = now()")
+    look()
+
+    assert database.event_names(order_id) == ["pending", "waiting", "expired"]
+
+
+def test_an_order_whose_time_is_up_is_not_executed_even_if_nobody_has_expired_it_yet(place, api, database, queues):
+    order_id = api.place(timeInForce="GTD", expiresAt=in_an_hour())
+    database.change("UPDATE orders SET expires_at = now()")
+
+    queues.work_off()
+
+    assert database.event_names(order_id) == ["pending"]
+
+
+def test_an_order_that_expires_while_it_is_prepared_is_not_sent(api, engine, queues, look, database):
+    order_id = api.place(timeInForce="GTD", expiresAt=in_an_hour())
+    build = engine.store.build
+
+    def expire_then_build(*arguments):
+        built = build(*arguments)
+        database.change("UPDATE orders SET expires_at = now()")
+        return built
+
+    engine.store.build = expire_then_build
+    queues.work_off()
+    look()
+
+    assert database.event_names(order_id) == ["pending", "routing", "building", "expired"]
+    assert [swap["state"] for swap in database.swaps(order_id)] == ["unsent"]
+    assert database.count("simulated_transactions") == 0
+
+
+def test_an_order_that_was_submitted_in_time_does_not_expire(api, engine, queues, database):
+    order_id = api.place(timeInForce="GTD", expiresAt=in_an_hour())
+    queues.orders.poll()
+    database.change("UPDATE orders SET expires_at = now()")
+    engine.market_watch.look()
+
+    queues.work_off()
+
+    assert database.order(order_id)["status"] == "confirmed"
+
+
+# --- The watch ---
+
+
+def test_the_schedule_starts_a_watch(engine, monkeypatch, place, market):
+    monkeypatch.setattr("chalicelib.triggers.market_watch.WATCH_SECONDS", 0.0)
+    place(**limit("buy", 100))
+    market(90)
+
+    assert app.watch_market(FIRST_SCHEDULED_EVENT, CONTEXT) == {"woken": 1}
