@@ -17,7 +17,7 @@ import msgspec
 from chalicelib.execution.intake import OrderRequest
 from chalicelib.orders.launch import Launch
 from chalicelib.orders.order import Order, OrderType, Side, Status, TimeInForce, Trade
-from chalicelib.orders.tokens import EXACT, TOKENS
+from chalicelib.orders.tokens import EXACT, PRICE_DIGITS, TOKENS
 from chalicelib.web.problems import RequestError, invalid, shown
 from chalicelib.wire import decode_json
 
@@ -27,8 +27,6 @@ MOST_DIGITS = 40
 DEFAULT_SLIPPAGE = Decimal("0.01")
 LARGEST_SLIPPAGE = Decimal("0.5")
 LARGEST_PRICE = Decimal(10) ** 15
-PRICE_DIGITS = 12
-"""As many as executed prices are rounded to, so that rounding never makes one look worse than its limit."""
 LONGEST_WAIT = timedelta(days=366)
 VENUES = ("raydium", "meteora")
 DEFAULT_PAGE = 20
@@ -333,8 +331,9 @@ def _price(value: Any) -> Decimal:
         raise _Refused(f"{number} is not allowed; a price is greater than 0")
     if number > LARGEST_PRICE:
         raise _Refused(f"{number} is too large; at most {LARGEST_PRICE:f} is allowed")
-    if len(EXACT.normalize(number).as_tuple().digits) > PRICE_DIGITS:
-        raise _Refused(f"{number} has too many digits; a price has at most {PRICE_DIGITS}")
+    # Executed prices are rounded to as many: with more, one that keeps to its limit could look worse than it.
+    if len(EXACT.normalize(number).as_tuple().digits) > PRICE_DIGITS.prec:
+        raise _Refused(f"{number} has too many digits; a price has at most {PRICE_DIGITS.prec} significant ones")
     return Decimal(f"{number:f}")
 
 
@@ -350,7 +349,8 @@ def _time_to_come(now: datetime) -> Callable[[Any], datetime]:
         if not isinstance(value, str) or not _TIME.fullmatch(value):
             raise _Refused(f"{shown(value)} is not allowed; {expected}")
         try:
-            time = datetime.fromisoformat(value).astimezone(UTC)
+            # RFC 3339 allows a small t and z, fromisoformat does not.
+            time = datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError) as wrong:
             raise _Refused(f"{shown(value)} is not a time; {expected}") from wrong
         if time <= now:

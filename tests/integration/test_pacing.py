@@ -8,6 +8,8 @@ from chalicelib.execution.pacing import TOLERANCE_SECONDS, Pacer
 from tests.builders import NOON
 from tests.integration.cloud import NO_REDIS
 
+SLOTS = 10
+
 
 class Clock:
     def __init__(self):
@@ -28,7 +30,7 @@ def clock():
 @pytest.fixture
 def pacer(make_engine, clock):
     """A hundred orders a minute: one each 0.6 s."""
-    return Pacer(make_engine().redis, 100, clock)
+    return Pacer(make_engine().redis, 100, SLOTS, clock)
 
 
 def test_orders_that_arrive_at_once_get_turns_one_interval_apart(pacer):
@@ -67,7 +69,7 @@ def test_time_in_which_nothing_arrived_is_not_saved_up(pacer, clock):
 
 
 def test_processes_share_the_turns(make_engine, clock):
-    pacers = [Pacer(make_engine().redis, 60, clock) for _ in range(3)]
+    pacers = [Pacer(make_engine().redis, 60, SLOTS, clock) for _ in range(3)]
 
     waits = [pacers[number % 3].start(f"order {number}") for number in range(6)]
 
@@ -75,7 +77,7 @@ def test_processes_share_the_turns(make_engine, clock):
 
 
 def test_a_rate_that_does_not_divide_a_minute_is_kept_all_the_same(make_engine, clock):
-    pacer = Pacer(make_engine().redis, 7, clock)
+    pacer = Pacer(make_engine().redis, 7, SLOTS, clock)
 
     waits = [pacer.start(f"order {number}") for number in range(8)]
 
@@ -83,14 +85,14 @@ def test_a_rate_that_does_not_divide_a_minute_is_kept_all_the_same(make_engine, 
 
 
 def test_without_a_limit_nobody_waits(make_engine, clock, cache):
-    pacer = Pacer(make_engine().redis, 0, clock)
+    pacer = Pacer(make_engine().redis, 0, SLOTS, clock)
 
     assert [pacer.start(f"order {number}") for number in range(100)] == [0.0] * 100
     assert cache.dbsize() == 0
 
 
 def test_without_redis_nobody_waits(make_engine, clock):
-    pacer = Pacer(make_engine(REDIS_URL=NO_REDIS).redis, 1, clock)
+    pacer = Pacer(make_engine(REDIS_URL=NO_REDIS).redis, 1, SLOTS, clock)
 
     assert [pacer.start(f"order {number}") for number in range(3)] == [0.0] * 3
 
@@ -158,3 +160,209 @@ def test_a_retry_needs_no_turn(pacer, clock):
         pacer.take_turn(f"other {number}")
 
     assert pacer.start("order") == 0.0
+
+
+# --- Lanes ---
+
+
+INTERVAL = 0.6
+"""Seconds between two starts at a hundred a minute."""
+
+
+def test_turns_are_given_to_many_orders_at_once_as_to_one_after_the_other(pacer):
+    waits = pacer.take_turns([f"order {number}" for number in range(5)], Lane.ARRIVALS)
+
+    assert waits == pytest.approx([0.0, 0.6, 1.2, 1.8, 2.4], abs=1e-6)
+    assert pacer.take_turn("order 3") == pytest.approx(1.8), "who has a turn keeps it"
+    assert pacer.take_turn("another") == pytest.approx(3.0)
+
+
+def test_nobody_takes_no_turn(pacer, cache):
+    assert pacer.take_turns([], Lane.ARRIVALS) == []
+    assert cache.dbsize() == 0
+
+
+def test_ten_thousand_turns_take_ten_round_trips(pacer, cache):
+    cache.config_resetstat()
+
+    waits = pacer.take_turns([f"order {number}" for number in range(10_000)], Lane.TRIGGERED)
+
+    assert len(waits) == 10_000
+    assert waits == sorted(waits)
+    assert cache.info("commandstats")["cmdstat_eval"]["calls"] == 10
+
+
+def test_triggered_orders_are_spread_over_half_the_rate_after_a_seconds_worth(pacer):
+    waits = pacer.take_turns([f"order {number}" for number in range(200)], Lane.TRIGGERED)
+
+    assert waits == pytest.approx([max(1.2 * number - 1, 0) for number in range(200)], abs=1e-3)
+    assert sum(wait < 60 for wait in waits) <= 50 + 1, "half of a hundred a minute, and the seconds's worth"
+
+
+@pytest.mark.parametrize(("rate", "slots", "per_minute"), [(0, 2, 150), (10_000, 2, 150), (200, 2, 100), (7, 2, 3.5)])
+def test_triggered_orders_use_about_half_of_what_there_is(make_engine, clock, rate, slots, per_minute):
+    pacer = Pacer(make_engine().redis, rate, slots, clock)
+
+    waits = pacer.take_turns([f"order {number}" for number in range(1001)], Lane.TRIGGERED)
+
+    assert TRIGGERED_PER_SLOT_MINUTE == 75
+    assert waits[-1] + 1 == pytest.approx(1000 * 60 / per_minute, abs=0.01)
+
+
+def test_a_handful_of_triggered_orders_does_not_wait(make_engine, clock):
+    pacer = Pacer(make_engine().redis, 0, SLOTS, clock)
+
+    waits = pacer.take_turns([f"order {number}" for number in range(20)], Lane.TRIGGERED)
+
+    a_seconds_worth = SLOTS * TRIGGERED_PER_SLOT_MINUTE / 60
+    assert sum(wait == 0 for wait in waits) == int(a_seconds_worth) + 1
+
+
+def test_without_a_limit_triggered_orders_are_spread_and_start_when_they_come(make_engine, clock, cache):
+    pacer = Pacer(make_engine().redis, 0, SLOTS, clock)
+
+    waits = pacer.take_turns(["first", *[f"order {number}" for number in range(99)], "last"], Lane.TRIGGERED)
+
+    assert waits[-1] == pytest.approx(100 * 60 / 750 - 1)
+    assert pacer.start("last") == 0.0
+    assert list(cache.scan_iter("pacing:order:*")) == [], "nobody asks for the turns: the queue keeps them"
+
+
+def test_without_a_limit_snipers_do_not_wait(make_engine, clock, cache):
+    pacer = Pacer(make_engine().redis, 0, SLOTS, clock)
+
+    assert pacer.take_turns([f"sniper {number}" for number in range(100)], Lane.PRIORITY) == [0.0] * 100
+    assert cache.dbsize() == 0
+
+
+def test_ten_thousand_triggered_orders_do_not_push_an_arrivals_turn(pacer):
+    pacer.take_turns([f"triggered {number}" for number in range(10_000)], Lane.TRIGGERED)
+
+    assert pacer.take_turn("arrival") == 0.0
+    assert pacer.start("arrival") == 0.0
+
+
+def test_a_triggered_order_that_started_long_ago_is_paced_again(pacer, clock):
+    assert pacer.start("waits in the book") == 0.0
+    clock.pass_time(600)
+    pacer.take_turns([f"other {number}" for number in range(10)], Lane.TRIGGERED)
+
+    wait = pacer.take_turn("waits in the book", Lane.TRIGGERED)
+
+    assert wait == pytest.approx(10 * 1.2 - 1, abs=1e-3)
+    assert pacer.start("waits in the book") == pytest.approx(wait)
+    clock.pass_time(wait)
+    assert pacer.start("waits in the book") == 0.0
+
+
+def test_each_time_an_order_is_triggered_it_takes_another_turn(pacer):
+    pacer.take_turns([f"order {number}" for number in range(10)], Lane.TRIGGERED)
+
+    assert pacer.take_turn("order 0", Lane.TRIGGERED) == pytest.approx(10 * 1.2 - 1, abs=1e-3)
+
+
+def test_a_sniper_starts_at_once_although_a_hundred_arrivals_wait(pacer):
+    pacer.take_turns([f"order {number}" for number in range(100)], Lane.ARRIVALS)
+
+    assert pacer.take_turn("sniper", Lane.PRIORITY) == 0.0
+    assert pacer.start("sniper") == 0.0
+
+
+def test_a_sniper_starts_at_once_although_a_hundred_overdue_orders_wait_at_the_gate(pacer, clock):
+    names = [f"order {number}" for number in range(100)]
+    pacer.take_turns(names, Lane.ARRIVALS)
+    clock.pass_time(600)
+    for name in names:
+        pacer.start(name)
+
+    assert pacer.take_turn("sniper", Lane.PRIORITY) == 0.0
+    assert pacer.start("sniper") == 0.0
+
+
+def test_orders_that_wait_at_the_gate_move_back_by_each_sniper_that_passes_it(pacer, clock):
+    names = [f"order {number}" for number in range(50)]
+    pacer.take_turns(names, Lane.ARRIVALS)
+    clock.pass_time(600)
+    told = [pacer.start(name) for name in names]
+    for sniper in range(5):
+        pacer.take_turn(f"sniper {sniper}", Lane.PRIORITY)
+        assert pacer.start(f"sniper {sniper}") == 0.0
+        clock.pass_time(INTERVAL)
+    passed = 5 * INTERVAL
+
+    waits = [pacer.start(name) for name in names]
+
+    started = [wait for before, wait in zip(told, waits, strict=True) if before == 0]
+    assert started == [0.0] * 6, "a retry is no start"
+    assert waits[6:] == pytest.approx([before + 5 * INTERVAL - passed for before in told[6:]], abs=1e-3)
+    assert pacer.start("later") == pytest.approx(waits[-1] + INTERVAL, abs=1e-3), "nobody overtakes them"
+
+
+def test_snipers_take_turns_with_each_other(pacer):
+    waits = pacer.take_turns([f"sniper {number}" for number in range(5)], Lane.PRIORITY)
+
+    assert waits == pytest.approx([0.0, 0.6, 1.2, 1.8, 2.4], abs=1e-6)
+    assert pacer.start("sniper 4") == pytest.approx(2.4)
+
+
+def test_overdue_snipers_start_at_the_rate_and_not_all_at_once(pacer, clock):
+    names = [f"sniper {number}" for number in range(100)]
+    pacer.take_turns(names, Lane.PRIORITY)
+    clock.pass_time(600)
+
+    waits = [pacer.start(name) for name in names]
+
+    at_once = sum(wait == 0 for wait in waits)
+    assert at_once <= TOLERANCE_SECONDS / INTERVAL + 2
+    assert waits[at_once:] == pytest.approx([INTERVAL * number for number in range(1, 101 - at_once)], abs=1e-3)
+    clock.pass_time(INTERVAL)
+    assert pacer.start(names[at_once]) == 0.0, "and each starts when it was told to"
+
+
+def test_a_snipers_start_counts_at_the_gate(pacer, clock):
+    names = [f"order {number}" for number in range(10)]
+    pacer.take_turns(names, Lane.ARRIVALS)
+    clock.pass_time(600)
+    pacer.take_turn("sniper", Lane.PRIORITY)
+    pacer.start("sniper")
+
+    at_once = sum(pacer.start(name) == 0 for name in names)
+
+    assert at_once == TOLERANCE_SECONDS / INTERVAL
+
+
+def test_a_snipers_retry_needs_no_turn(pacer, clock):
+    pacer.take_turn("sniper", Lane.PRIORITY)
+    assert pacer.start("sniper") == 0.0
+    pacer.take_turns([f"other {number}" for number in range(10)], Lane.PRIORITY)
+
+    assert pacer.take_turn("sniper", Lane.PRIORITY) == 0.0
+    assert pacer.start("sniper") == 0.0
+
+
+def test_an_order_without_an_entry_is_an_arrival(pacer):
+    pacer.take_turn("arrival")
+
+    assert pacer.start("unknown") == pytest.approx(INTERVAL, abs=1e-6)
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_without_redis_nobody_waits_in_any_lane_and_the_log_says_so_once(make_engine, clock, monkeypatch, lane):
+    pacer = Pacer(make_engine(REDIS_URL=NO_REDIS).redis, 1, SLOTS, clock)
+    warnings = []
+    monkeypatch.setattr(pacing.logger, "warning", lambda message, **_: warnings.append(message))
+
+    assert pacer.take_turns([f"order {number}" for number in range(2500)], lane) == [0.0] * 2500
+    assert len(warnings) == 1
+    assert "Redis is not available" in warnings[0]
+
+
+def test_what_lanes_keep_in_redis_stays_an_hour_longer_than_it_is_needed(pacer, cache, clock):
+    for lane in Lane:
+        pacer.take_turns([f"{lane} {number}" for number in range(100)], lane)
+    clock.pass_time(30)
+    for lane in Lane:
+        for number in range(50):
+            pacer.start(f"{lane} {number}")
+
+    assert all(3_590_000 < cache.pttl(key) < 3_600_000 + 180_000 for key in cache.scan_iter())

@@ -133,6 +133,16 @@ def simulated_venues(
         SimulatedVenue, market=market, chance=chance, faults=faults, latency=latency, sleep=sleep, clock=clock
     )
     return (
-        venue(name="raydium", price_range=(Decimal("0.98"), Decimal("1.02")), fee=Decimal("0.003"), depth=Decimal(5_000_000)),
-        venue(name="meteora", price_range=(Decimal("0.97"), Decimal("1.02")), fee=Decimal("0.002"), depth=Decimal(3_000_000)),
+        venue(
+            name="raydium",
+            price_range=(Decimal("0.98"), Decimal("1.02")),
+            fee=Decimal("0.003"),
+            depth=Decimal(5_000_000),
+        ),
+        venue(
+            name="meteora",
+            price_range=(Decimal("0.97"), Decimal("1.02")),
+            fee=Decimal("0.002"),
+            depth=Decimal(3_000_000),
+        ),
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chalicelib.orders.order import Side
 from chalicelib.orders.tokens import TOKENS
 from chalicelib.venues.pools import quote_in_pool
-from chalicelib.venues.venue import SwapRefused
+from chalicelib.venues.venue import Spot, SwapRefused
 from tests.builders import a_trade
 
 UNIT = TOKENS["USDC"].base_unit
@@ -84,6 +84,31 @@ def test_the_amount_out_is_the_net_price_times_the_amount(amount, price, fee, li
 def test_a_larger_amount_gets_a_worse_price(amount):
     assert quote(amount=2 * amount).net_price < quote(amount=amount).net_price
     assert quote(Side.BUY, amount=2 * amount).net_price > quote(Side.BUY, amount=amount).net_price
+
+
+@given(SIDES, PRICES, FEES)
+def test_as_the_amount_goes_to_nothing_the_net_price_goes_to_the_spot_price(side, price, fee):
+    # An amount of d moves a pool of x by about d/x: here less than the twelve digits of a net price can show.
+    offered = quote(side, "0.001", price, fee, liquidity="1e15")
+    spot = Spot(venue="raydium", price=price, fee=fee).net_price(side)
+
+    assert abs(offered.net_price / spot - 1) < Decimal("1e-11")
+    assert offered.marginal_price(side) == spot
+
+
+@given(SIDES, AMOUNTS, PRICES, FEES, LIQUIDITY)
+def test_no_amount_gets_a_better_price_than_the_spot_price(side, amount, price, fee, liquidity):
+    offered = quote(side, amount, price, fee, liquidity)
+
+    better = offered.net_price / offered.marginal_price(side)
+    assert better <= 1 + Decimal("1e-11") if side is Side.SELL else better >= 1 - Decimal("1e-11")
+
+
+def test_a_spot_price_is_not_rounded_to_the_digits_of_a_price():
+    spot = Spot(venue="raydium", price=Decimal("123.456789012"), fee=Decimal("0.003"))
+
+    assert spot.net_price(Side.SELL) == Decimal("123.086418644964")
+    assert spot.net_price(Side.BUY) * Decimal("0.997") - spot.price < Decimal("1e-50")
 
 
 @pytest.mark.parametrize("amount", ["1000", "1000.000000001", "999999"])

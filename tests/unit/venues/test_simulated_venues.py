@@ -1,6 +1,7 @@
 """Simulated Raydium and Meteora: ranges, fees, delays, faults, and numbers that a seed repeats."""
 
 import hashlib
+import itertools
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from chalicelib.orders.order import Side
 from chalicelib.venues.simulated.amm import read_transaction, simulated_venues, within_bounds
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import FaultRates
+from chalicelib.venues.simulated.market import Market
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 from tests.builders import NOON, a_quote, a_trade, an_order
 
@@ -27,17 +29,37 @@ class FixedFaults:
         return self._rates
 
 
-def venues(seed=None, latency=1.0, slept=None, **rates):
+class UnsteeredMarket:
+    """A database in which no base price is set, or these."""
+
+    def __init__(self, **base_prices):
+        self._rows = [
+            {"pair": pair, "base_price": Decimal(price), "walk": Decimal(0), "set_at": NOON}
+            for pair, price in base_prices.items()
+        ]
+
+    def run(self, statement, parameters):
+        return self._rows
+
+
+def venues(seed=None, latency=1.0, slept=None, clock=lambda: NOON, base_prices=None, **rates):
     sleep = (slept if slept is not None else []).append
-    pair = simulated_venues(Chance(seed), FixedFaults(**rates), latency, sleep, lambda: NOON)
+    market = Market(UnsteeredMarket(**(base_prices or {})), seed, clock)
+    pair = simulated_venues(market, Chance(seed), FixedFaults(**rates), latency, sleep, clock)
     return {venue.name: venue for venue in pair}
+
+
+def a_clock(step):
+    """Return a clock that goes on by ``step`` seconds each time it is read."""
+    moments = itertools.count()
+    return lambda: NOON + timedelta(seconds=step * next(moments))
 
 
 @pytest.mark.parametrize(
     ("name", "low", "high", "fee"), [("raydium", "0.98", "1.02", "0.003"), ("meteora", "0.97", "1.02", "0.002")]
 )
 def test_prices_fill_the_documented_range_around_the_base_price(name, low, high, fee):
-    venue = venues()[name]
+    venue = venues(clock=a_clock(step=7))[name]
     quotes = [venue.quote(a_trade(), 0) for _ in range(DRAWS)]
 
     factors = [quote.price / BASE for quote in quotes]
@@ -87,14 +109,45 @@ def test_with_a_seed_the_same_order_gets_the_same_numbers_whatever_runs_beside()
     [
         lambda: venues("other")["raydium"].quote(a_trade(), 0),
         lambda: venues("seed")["meteora"].quote(a_trade(), 0),
-        lambda: venues("seed")["raydium"].quote(a_trade(), 1),
-        lambda: venues("seed")["raydium"].quote(a_trade(amount="2"), 0),
-        lambda: venues("seed")["raydium"].quote(a_trade(side=Side.BUY), 0),
+        lambda: venues("seed")["raydium"].quote(a_trade("SOL/USDT"), 0),
         lambda: venues()["raydium"].quote(a_trade(), 0),
     ],
 )
-def test_another_seed_venue_attempt_or_trade_gets_other_numbers(other):
+def test_another_seed_venue_or_pair_gets_another_price(other):
     assert other().price != venues("seed")["raydium"].quote(a_trade(), 0).price
+
+
+@pytest.mark.parametrize(
+    ("seed", "venue", "trade", "attempt"),
+    [
+        ("other", "raydium", a_trade(), 0),
+        ("seed", "meteora", a_trade(), 0),
+        ("seed", "raydium", a_trade(), 1),
+        ("seed", "raydium", a_trade(amount="2"), 0),
+        ("seed", "raydium", a_trade(side=Side.BUY), 0),
+        (None, "raydium", a_trade(), 0),
+    ],
+)
+def test_another_seed_venue_attempt_or_trade_gets_other_numbers(seed, venue, trade, attempt):
+    slept, slept_first = [], []
+    venues(seed, slept=slept)[venue].quote(trade, attempt)
+    venues("seed", slept=slept_first)["raydium"].quote(a_trade(), 0)
+
+    assert slept != slept_first
+
+
+@pytest.mark.parametrize("seed", [None, "seed"])
+def test_every_order_of_a_moment_sees_the_same_market(seed):
+    raydium = venues(seed)["raydium"]
+    quotes = [
+        raydium.quote(a_trade(side=side, amount=amount), attempt)
+        for side in Side
+        for amount in ("0.001", "1.5", "100")
+        for attempt in (0, 1)
+    ]
+
+    assert len({quote.price for quote in quotes}) == 1
+    assert len({venues(seed)["raydium"].quote(a_trade(), 0).price for _ in range(5)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -117,6 +170,56 @@ def test_a_venue_can_be_told_to_fail():
         venues(slept=slept, quote_fails=1.0)["raydium"].quote(a_trade(), 0)
 
     assert len(slept) == 1
+
+
+def test_a_token_that_was_given_a_price_is_as_deep_as_any():
+    quote = venues(base_prices={"WIF/USDC": "2.5"})["raydium"].quote(a_trade("WIF/USDC"), 0)
+
+    assert quote.liquidity == 2_000_000
+
+
+# --- Spot prices ---
+
+
+def test_one_look_at_the_pools_takes_50_to_150_milliseconds_however_many_they_are():
+    slept = []
+    venue = venues(slept=slept)["raydium"]
+    for _ in range(DRAWS):
+        venue.spot(["SOL/USDC", "RAY/USDC", "BONK/SOL"])
+
+    assert len(slept) == DRAWS
+    assert 0.05 <= min(slept) < 0.06
+    assert 0.14 < max(slept) <= 0.15
+
+
+def test_delays_of_looks_can_be_scaled():
+    slept = []
+    venues(latency=0.0, slept=slept)["raydium"].spot(["SOL/USDC"])
+
+    assert slept == [0.0]
+
+
+def test_pairs_without_a_live_pool_are_absent():
+    spots = venues()["raydium"].spot(["SOL/USDC", "WIF/USDC", "SOL/XYZ"])
+
+    assert list(spots) == ["SOL/USDC"]
+    assert (spots["SOL/USDC"].venue, spots["SOL/USDC"].fee) == ("raydium", Decimal("0.003"))
+
+
+@pytest.mark.parametrize("seed", [None, "seed"])
+@pytest.mark.parametrize("name", ["raydium", "meteora"])
+@pytest.mark.parametrize("pair", ["SOL/USDC", "USDC/SOL", "BONK/SOL", "WIF/USDC"])
+@pytest.mark.parametrize("side", Side)
+def test_a_quote_and_a_look_at_the_same_moment_agree(seed, name, pair, side):
+    venue = venues(seed, base_prices={"WIF/USDC": "2.51234567"})[name]
+    quote, spot = venue.quote(a_trade(pair, side, "1000"), 0), venue.spot([pair])[pair]
+
+    assert spot.price == quote.price
+    assert spot.net_price(side) == quote.marginal_price(side)
+
+
+def test_quotes_that_fail_do_not_keep_anybody_from_looking():
+    assert venues(quote_fails=1.0)["raydium"].spot(["SOL/USDC"])
 
 
 # --- Transactions ---

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import uuid4
 
@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.orders.order import OrderType, Side, Status
+from chalicelib.orders.launch import Launch
+from chalicelib.orders.order import OrderType, Side, Status, TimeInForce
+from chalicelib.orders.tokens import round_price
 from chalicelib.web.problems import RequestError
 from chalicelib.web.requests import (
     LARGEST_BODY,
+    read_launch,
     read_object,
     read_order,
     read_order_id,
@@ -22,14 +25,31 @@ from chalicelib.web.requests import (
     read_trade,
     write_cursor,
 )
+from chalicelib.wire import encode_json
 from tests.builders import NOON, an_order, order_body
 
-FIELDS = ("userId", "orderType", "tokenIn", "tokenOut", "side", "amount", "slippageTolerance", "clientOrderId")
+FIELDS = (
+    *("userId", "orderType", "tokenIn", "tokenOut", "side", "amount", "slippageTolerance", "clientOrderId"),
+    *("limitPrice", "triggerPrice", "timeInForce", "expiresAt"),
+)
+CONDITIONS = {
+    "market": {},
+    "limit": {"limitPrice": "150"},
+    "stop": {"triggerPrice": "150"},
+    "sniper": {},
+}
+"""What each type of order has to say beyond a market order."""
 
 
 def read(body, idempotency_key=None):
-    """Read an order from JSON, as it arrives."""
-    return read_order(read_object(body if isinstance(body, str | bytes) else json.dumps(body)), idempotency_key)
+    """Read an order from JSON, as it arrives, at noon."""
+    values = read_object(body if isinstance(body, str | bytes) else json.dumps(body))
+    return read_order(values, idempotency_key, now=NOON)
+
+
+def body_of(order_type, **changes):
+    """Return a good order of a type, with changes."""
+    return order_body(**{"orderType": order_type, **CONDITIONS[order_type], **changes})
 
 
 def errors(reader, *arguments):
@@ -54,6 +74,30 @@ def test_an_order_is_read_with_its_defaults():
     assert order.trade.amount == Decimal("1.5")
     assert order.slippage_tolerance == Decimal("0.01")
     assert order.client_order_id is None
+    assert order.limit_price is None
+    assert order.trigger_price is None
+    assert order.time_in_force is TimeInForce.GTC
+    assert order.expires_at is None
+
+
+@pytest.mark.parametrize("order_type", OrderType)
+def test_every_order_type_is_read(order_type):
+    assert read(body_of(order_type)).order_type is order_type
+
+
+@pytest.mark.parametrize(
+    ("order_type", "side"),
+    [("market", Side.SELL), ("stop", Side.SELL), ("limit", Side.BUY), ("sniper", Side.BUY)],
+)
+def test_the_side_follows_from_the_type_unless_it_is_given(order_type, side):
+    assert read(body_of(order_type)).trade.side is side
+    assert read(body_of(order_type, side=None)).trade.side is side
+    for given_side in Side:
+        assert read(body_of(order_type, side=given_side)).trade.side is given_side
+
+
+def test_a_quote_sells_unless_it_is_told_to_buy():
+    assert read_trade({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}).side is Side.SELL
 
 
 def test_both_documented_spellings_mean_the_same():
@@ -82,6 +126,87 @@ def test_an_amount_is_read_exactly(amount, expected):
     assert read(body).trade.amount == Decimal(expected)
 
 
+def test_the_limit_price_has_two_spellings():
+    second = {"userId": "u1", "type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 1.5}
+
+    order = read({**second, "targetPrice": "150.25"})
+
+    assert order == read(body_of("limit", limitPrice="150.25"))
+    assert order.limit_price == Decimal("150.25")
+
+
+@pytest.mark.parametrize("order_type", ["stop", "sniper"])
+def test_a_stop_and_a_sniper_may_have_a_limit(order_type):
+    assert read(body_of(order_type)).limit_price is None
+    assert read(body_of(order_type, limitPrice=150)).limit_price == 150
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [
+        ("150", "150"),
+        ("1.50", "1.50"),
+        ('"1.50"', "1.50"),
+        ("0.1", "0.1"),
+        ("15e-1", "1.5"),
+        ('"1E3"', "1000"),
+        ("1e-12", "0.000000000001"),
+        ("123456.789012", "123456.789012"),
+        ("1.23456789012000", "1.23456789012000"),
+        ("1000000000000000", "1000000000000000"),
+        ("1e15", "1000000000000000"),
+    ],
+)
+@pytest.mark.parametrize(("order_type", "field"), [("limit", "limitPrice"), ("stop", "triggerPrice")])
+def test_a_price_is_read_exactly_and_written_out(order_type, field, price, expected):
+    body = json.dumps(body_of(order_type, **{field: "PRICE"})).replace('"PRICE"', price)
+
+    order = read(body)
+
+    read_price = order.limit_price if field == "limitPrice" else order.trigger_price
+    assert read_price.as_tuple() == Decimal(expected).as_tuple()
+
+
+@pytest.mark.parametrize("order_type", OrderType)
+def test_every_order_type_may_wait_not_at_all_or_until_a_time(order_type):
+    assert read(body_of(order_type, timeInForce="IOC")).time_in_force is TimeInForce.IOC
+
+    until = read(body_of(order_type, timeInForce="GTD", expiresAt="2026-11-22T12:00:00Z"))
+
+    assert until.time_in_force is TimeInForce.GTD
+    assert until.expires_at == NOON + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-21T12:00:01Z", NOON + timedelta(seconds=1)),
+        ("2026-11-21T12:00:00.001Z", NOON + timedelta(milliseconds=1)),
+        ("2026-11-21T12:00:00.000001Z", NOON + timedelta(microseconds=1)),
+        ("2026-11-21T12:01Z", NOON + timedelta(minutes=1)),
+        ("2026-11-21t12:01:00z", NOON + timedelta(minutes=1)),
+        ("2026-11-21T14:30:00+01:00", NOON + timedelta(minutes=90)),
+        ("2026-11-21T08:00:00-05:00", NOON + timedelta(hours=1)),
+        ("2027-11-22T12:00:00Z", NOON + timedelta(days=366)),
+    ],
+)
+def test_a_time_is_read_with_its_zone_and_kept_in_utc(text, expected):
+    expires_at = read(body_of("limit", timeInForce="GTD", expiresAt=text)).expires_at
+
+    assert expires_at == expected
+    assert expires_at.tzinfo is UTC
+
+
+@given(
+    ahead=st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=366)),
+    offset=st.integers(min_value=-23 * 60, max_value=23 * 60),
+)
+def test_any_time_of_the_next_366_days_is_read_as_that_moment_whatever_its_zone(ahead, offset):
+    text = (NOON + ahead).astimezone(timezone(timedelta(minutes=offset))).isoformat()
+
+    assert read(body_of("limit", timeInForce="GTD", expiresAt=text)).expires_at == NOON + ahead
+
+
 def test_optional_fields_are_read():
     order = read(order_body(side="buy", slippageTolerance="0.05", clientOrderId="k1"))
 
@@ -92,6 +217,8 @@ def test_optional_fields_are_read():
 
 def test_null_counts_as_absent():
     assert read(order_body(side=None, slippageTolerance=None, clientOrderId=None)) == read(order_body())
+    for name in ("limitPrice", "targetPrice", "triggerPrice", "timeInForce", "expiresAt"):
+        assert read(order_body(**{name: None})) == read(order_body())
 
 
 def test_the_idempotency_key_is_the_client_order_id():
@@ -103,6 +230,20 @@ def test_the_idempotency_key_is_the_client_order_id():
 def test_requests_that_ask_for_the_same_have_the_same_digest():
     assert read(order_body(amount=1.5)).digest == read(order_body(amount="1.5")).digest
     assert read(order_body(amount=1.5)).digest != read(order_body(amount=1.6)).digest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"limitPrice": "149"},
+        {"triggerPrice": "149"},
+        {"timeInForce": "IOC"},
+        {"timeInForce": "GTD", "expiresAt": "2026-11-22T12:00:00Z"},
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_requests_under_other_conditions_have_other_digests(changes):
+    assert read(body_of("stop", **changes)).digest != read(body_of("stop")).digest
 
 
 # --- Bad orders ---
@@ -127,6 +268,7 @@ HUGE = "x" * 10_000
         *[("userId", value) for value in ("", "u\0", "u\n", "\x7f", "\u202e", "u" * 129, HUGE, 1, None, ["u"])],
         *[("clientOrderId", value) for value in ("", "k\0", "k" * 129, 1, ["k"])],
         *[("slippageTolerance", value) for value in (-0.01, 0.51, 1, "x", True, "0.0000001", "0e-999999", [0])],
+        *[("timeInForce", value) for value in ("FOK", "gtc", "", 1, True, ["IOC"])],
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -143,6 +285,154 @@ def test_a_bad_amount_is_named_as_it_stands_in_json(literal):
     body = json.dumps(order_body(amount=0)).replace('"amount": 0', f'"amount": {literal}')
 
     assert set(errors(read, body)) == {"amount"}
+
+
+BAD_PRICES = (
+    *([1], True, "abc", {}, "", "NaN", "Infinity", "0x10", " 1", HUGE),
+    *(0, -1, "-0", "1e16", "1000000000000000.1", "1000000000001e3", "1e400", "1e-400", "1e-999999999"),
+    *("1.234567890123", "1234567890123", "0.1234567890123", "9" * 41),
+)
+
+
+@pytest.mark.parametrize("price", BAD_PRICES, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(
+    ("order_type", "field"),
+    [("limit", "limitPrice"), ("limit", "targetPrice"), ("stop", "triggerPrice"), ("sniper", "limitPrice")],
+)
+def test_a_bad_price_is_named_in_the_clients_spelling(order_type, field, price):
+    body = body_of(order_type)
+    if field == "targetPrice":
+        del body["limitPrice"]
+
+    found = errors(read, {**body, field: price})
+
+    assert set(found) == {field}
+    assert len(found[field]) < 300
+    assert found[field].isprintable()
+
+
+def test_a_price_with_too_many_digits_is_told_how_many_are_allowed():
+    assert errors(read, body_of("limit", limitPrice="1.234567890123")) == {
+        "limitPrice": "1.234567890123 has too many digits; a price has at most 12 significant ones"
+    }
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False) | st.decimals(min_value=0, max_value=10**10, places=4))
+def test_a_price_that_is_taken_is_one_that_rounding_leaves_as_it_is(price):
+    try:
+        order = read_order(body_of("limit", amount="1.5", limitPrice=price), now=NOON)
+    except RequestError as refused:
+        assert set(refused.problem.errors) == {"limitPrice"}  # noqa: PT017 -- either outcome is right
+    else:
+        assert 0 < order.limit_price <= 10**15
+        assert round_price(order.limit_price) == order.limit_price == price
+
+
+@pytest.mark.parametrize(
+    ("order_type", "field", "said"),
+    [
+        ("limit", "limitPrice", "is required for a limit order"),
+        ("stop", "triggerPrice", "is required for a stop order"),
+    ],
+)
+@pytest.mark.parametrize("how", ["absent", "null"])
+def test_a_price_that_a_type_needs_is_asked_for(order_type, field, said, how):
+    body = body_of(order_type, **{field: None})
+    if how == "absent":
+        del body[field]
+
+    assert errors(read, body) == {field: said}
+
+
+@pytest.mark.parametrize("field", ["limitPrice", "targetPrice"])
+@pytest.mark.parametrize("price", [150, "abc"])
+def test_a_market_order_has_no_limit(field, price):
+    found = errors(read, order_body(**{field: price}))
+
+    assert set(found) == {field}
+    assert "send a limit order" in found[field]
+
+
+@pytest.mark.parametrize("order_type", ["market", "limit", "sniper"])
+@pytest.mark.parametrize("price", [150, "abc"])
+def test_only_a_stop_order_has_a_trigger(order_type, price):
+    assert errors(read, body_of(order_type, triggerPrice=price)) == {
+        "triggerPrice": f"is for stop orders only, not for a {order_type} order"
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2026-11-21T12:00:00Z", "is in the past; it is 2026-11-21T12:00:00Z now"),
+        ("2026-11-21T12:59:59+01:00", "is in the past"),
+        ("0001-01-01T00:00:00Z", "is in the past"),
+        ("2027-11-22T12:00:00.000001Z", "is too far away; at most 366 days"),
+        ("9999-12-31T23:59:59Z", "is too far away"),
+        ("0001-01-01T00:00:00+23:59", "is not a time"),
+        ("9999-12-31T23:59:59-23:59", "is not a time"),
+        ("2026-11-31T12:00:00Z", "is not a time"),
+        ("2026-13-01T12:00:00Z", "is not a time"),
+        ("2026-11-22T25:00:00Z", "is not a time"),
+        ("2026-11-22T12:00:00+24:00", "is not a time"),
+        *[
+            (value, "is not allowed; expected is a time with its zone")
+            for value in (
+                *("2026-11-22T12:00:00", "2026-11-22", "2026-11-22 12:00:00Z", "20261122T120000Z", "tomorrow", ""),
+                *("2026-11-22T12:00:00 Z", "2026-11-22T12:00:00Z\n", "2026-11-22T12:00:00+0100", "2026-W48-1T12:00Z"),
+                *("2026-11-22T12:00:00.0000001Z", "２０２６-11-22T12:00:00Z", HUGE, 1795348800, True, ["x"], {}),
+            )
+        ],
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_time_that_cannot_be_waited_for_is_named(text, said):
+    found = errors(read, body_of("limit", timeInForce="GTD", expiresAt=text))
+
+    assert set(found) == {"expiresAt"}
+    assert said in found["expiresAt"]
+    assert len(found["expiresAt"]) < 300
+    assert found["expiresAt"].isprintable()
+
+
+@pytest.mark.parametrize("expires_at", [{}, {"expiresAt": None}], ids=["absent", "null"])
+def test_an_order_good_till_a_time_has_to_say_which(expires_at):
+    assert errors(read, body_of("limit", timeInForce="GTD", **expires_at)) == {
+        "expiresAt": "is required with timeInForce GTD"
+    }
+
+
+@pytest.mark.parametrize("time_in_force", ["GTC", "IOC", None])
+@pytest.mark.parametrize("text", ["2026-11-22T12:00:00Z", "2020-01-01T00:00:00Z", "soon"])
+def test_a_time_goes_with_good_till_a_time_only(time_in_force, text):
+    assert errors(read, body_of("limit", timeInForce=time_in_force, expiresAt=text)) == {
+        "expiresAt": f"goes with timeInForce GTD only, not {time_in_force or 'GTC'}"
+    }
+
+
+@pytest.mark.parametrize("order_type", ["swap", None, 7])
+def test_an_unknown_type_leaves_the_fields_that_depend_on_it_in_peace(order_type):
+    good = {"limitPrice": 150, "triggerPrice": 150, "timeInForce": "GTD", "expiresAt": "2026-11-22T12:00:00Z"}
+
+    assert set(errors(read, order_body(orderType=order_type))) == {"orderType"}
+    assert set(errors(read, order_body(orderType=order_type, **good))) == {"orderType"}
+
+
+def test_an_unknown_type_hides_no_other_error():
+    bad = {"orderType": "swap", "limitPrice": 0, "triggerPrice": "x", "timeInForce": "GTD", "amount": 0}
+
+    assert set(errors(read, order_body(**bad))) == {*bad, "expiresAt"} - {"timeInForce"}
+
+
+@pytest.mark.parametrize("expires_at", [{}, {"expiresAt": "2026-11-22T12:00:00Z"}], ids=["without", "with"])
+def test_an_unknown_time_in_force_leaves_the_time_in_peace(expires_at):
+    assert set(errors(read, body_of("limit", timeInForce="FOK", **expires_at))) == {"timeInForce"}
+
+
+def test_errors_of_conditions_are_named_together_with_all_others():
+    bad = {"amount": 0, "limitPrice": -1, "triggerPrice": 1, "expiresAt": "soon", "side": "hold", "colour": "red"}
+
+    assert set(errors(read, body_of("limit", **bad))) == set(bad)
 
 
 @pytest.mark.parametrize("field", ["userId", "orderType", "tokenIn", "tokenOut", "amount"])
@@ -165,7 +455,7 @@ def test_an_amount_may_have_as_many_digits_as_its_token():
     assert "has 6" in errors(read, order_body(tokenIn="USDC", tokenOut="SOL", amount="0.0000001"))["amount"]
 
 
-@pytest.mark.parametrize("field", ["amonut", "limitPrice", "__proto__", "Amount", ""])
+@pytest.mark.parametrize("field", ["amonut", "limitprice", "stopPrice", "__proto__", "Amount", ""])
 def test_an_unknown_field_is_refused_because_a_typo_must_not_pass(field):
     found = errors(read, order_body(**{field: 1}))
 
@@ -187,6 +477,10 @@ def test_a_field_in_both_spellings_is_refused(first, second):
     assert set(errors(read, {**body, second: body[first]})) == {second}
 
 
+def test_a_limit_price_in_both_spellings_is_refused():
+    assert set(errors(read, body_of("limit", targetPrice="150"))) == {"targetPrice"}
+
+
 def test_an_error_uses_the_clients_own_spelling():
     body = {"userId": "u1", "type": "swap", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 0}
 
@@ -206,10 +500,10 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=Fals
 VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(), SCALARS, max_size=2)
 
 
-@given(st.dictionaries(st.sampled_from(FIELDS) | st.text(), VALUES, max_size=4))
-def test_whatever_a_field_holds_the_answer_is_an_order_or_an_error_that_names_fields(fields):
+@given(st.sampled_from(OrderType), st.dictionaries(st.sampled_from(FIELDS) | st.text(), VALUES, max_size=4))
+def test_whatever_a_field_holds_the_answer_is_an_order_or_an_error_that_names_fields(order_type, fields):
     try:
-        order = read_order({**order_body(amount=Decimal("1.5")), **fields})
+        order = read_order({**body_of(order_type, amount=Decimal("1.5")), **fields}, now=NOON)
     except RequestError as refused:
         assert refused.problem.errors  # noqa: PT017 -- either outcome is right
     else:
@@ -317,3 +611,54 @@ def test_a_quote_is_asked_for_with_a_trade():
 
     assert (trade.pair, trade.side, trade.amount) == ("SOL/USDC", Side.BUY, Decimal("1.5"))
     assert set(errors(read_trade, {"tokenIn": "SOL", "userId": "u1"})) == {"tokenOut", "amount", "userId"}
+
+
+# --- Launches ---
+
+LAUNCH = {"pool": "7qbRF6YsyGuLUVs6Y1q64bdVrfe4ZcUUz1JRdoVNUJnm", "tokenIn": "WIF"}
+
+
+def test_a_launch_names_a_pool_and_a_token():
+    assert read_launch(LAUNCH) == Launch(pool=LAUNCH["pool"], token_in="WIF", token_out=None, venue=None)
+    assert read_launch({**LAUNCH, "tokenOut": None, "venue": None}) == read_launch(LAUNCH)
+
+
+@pytest.mark.parametrize("venue", ["raydium", "meteora"])
+def test_a_launch_may_say_against_what_and_where(venue):
+    launch = read_launch({**LAUNCH, "tokenOut": "USDC", "venue": venue})
+
+    assert (launch.token_out, launch.venue) == ("USDC", venue)
+
+
+def test_a_launch_is_written_as_it_is_sent():
+    sent = {**LAUNCH, "tokenOut": "USDC", "venue": "raydium"}
+
+    assert json.loads(encode_json(read_launch(sent))) == sent
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("pool", value) for value in ("", "p" * 129, "p\0", HUGE, 7, None, ["p"])],
+        *[("tokenIn", value) for value in ("XYZ", "wif", "", 7, None, ["WIF"])],
+        *[("tokenOut", value) for value in ("XYZ", "WIF", "", 7, ["USDC"], {})],
+        *[("venue", value) for value in ("orca", "Raydium", "", 7, True, ["raydium"], {}, HUGE)],
+        ("poolId", "p"),
+        ("amountIn", 1),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_bad_field_of_a_launch_is_named(field, value):
+    found = errors(read_launch, {**LAUNCH, field: value})
+
+    assert set(found) == {field}
+    assert len(found[field]) < 300
+    assert found[field].isprintable()
+
+
+def test_all_bad_fields_of_a_launch_are_named_at_once():
+    assert set(errors(read_launch, {"tokenOut": "XYZ", "venue": "orca"})) == {"pool", "tokenIn", "tokenOut", "venue"}
+
+
+def test_a_pool_holds_two_different_tokens():
+    assert "two different tokens" in errors(read_launch, {**LAUNCH, "tokenOut": "WIF"})["tokenOut"]

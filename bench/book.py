@@ -1,0 +1,289 @@
+"""What a look at the book costs while ten thousand orders wait, and while a million do.
+
+Both books lie in one Postgres of their own, durable as everywhere, and are looked at in turn, so that whatever
+disturbs this machine disturbs both. The statements are the engine's, run the way it runs them.
+
+Each claim is of orders that no statement has touched before: prices lie on a grid, so what crosses is known without
+asking Postgres, which would read the very rows into memory. What was claimed is replaced, so that as many wait at
+the next claim.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from rich.console import Console
+from rich.progress import track
+
+from chalicelib.execution.recovery import BATCH as RECOVERY_BATCH
+from chalicelib.execution.recovery import IDLE, LONG_IDLE, SETTLING
+from chalicelib.orders.order import Side
+from chalicelib.orders.waiting import MarketPrice, WakesWhen
+from chalicelib.resources import DATABASE_SECONDS, Database, Row
+from chalicelib.store.book import Book
+from chalicelib.store.orders import OrderStore
+from chalicelib.triggers.market_watch import BATCH
+from infra.local.postgres import LocalPostgres
+from infra.migrate import migrate
+
+FEW, MANY = 10_000, 1_000_000
+CROSSING = 100
+ROUNDS = 40
+WARM_UP = 6
+"""Rounds that are not measured; after five, psycopg has Postgres keep the statements prepared."""
+CLAIM_RATIO_GOAL = 1.5
+CLAIM_GOAL = 0.05
+CHUNK = 20_000
+SCATTER = 7919
+"""Any prime that divides no group's size: orders that lie side by side in the book came at different times."""
+NEAREST, FARTHEST = Decimal("0.01"), Decimal("0.5")
+"""How far from the market the wake prices lie, as fractions of it."""
+
+MARKET = {
+    ("SOL", "USDC"): Decimal(150),
+    ("SOL", "USDT"): Decimal(150),
+    ("RAY", "USDC"): Decimal("2.5"),
+    ("JUP", "USDC"): Decimal("0.8"),
+    ("BONK", "USDC"): Decimal("0.00002"),
+}
+KINDS = (
+    ("limit", Side.BUY, WakesWhen.AT_OR_BELOW),
+    ("stop", Side.SELL, WakesWhen.AT_OR_BELOW),
+    ("limit", Side.SELL, WakesWhen.AT_OR_ABOVE),
+    ("stop", Side.BUY, WakesWhen.AT_OR_ABOVE),
+)
+GROUPS = [(*pair, *kind) for pair in MARKET for kind in KINDS]
+CROSSING_OF_GROUP = CROSSING * 2 // len(GROUPS)
+"""A price moves one way: it reaches half of the groups."""
+
+# As an order stands after its first look: accepted a while ago, one look, two events. A tenth expire in a month.
+_FILL = """
+    WITH groups AS (
+        SELECT *
+        FROM unnest(%(token_ins)s::text[], %(token_outs)s::text[], %(types)s::text[], %(sides)s::text[],
+                    %(wakes_whens)s::text[], %(markets)s::numeric[])
+            WITH ORDINALITY AS kind (token_in, token_out, order_type, side, wakes_when, market, number)
+    ), numbers AS (
+        SELECT n, n %% %(groups)s + 1 AS kind, n / %(groups)s AS place,
+               now() - (%(waiting)s - n) * interval '30 days' / %(waiting)s AS arrived_at
+        FROM generate_series(%(first)s::bigint, %(last)s::bigint - 1) AS n
+    ), placed AS (
+        SELECT *, round(market * (1 + (CASE wakes_when WHEN 'at_or_above' THEN 1 ELSE -1 END) * (
+                   %(nearest)s + %(width)s * (CASE WHEN place < %(group_size)s
+                                              THEN place * %(scatter)s %% %(group_size)s ELSE place END)
+               )), 18) AS price
+        FROM numbers JOIN groups ON groups.number = numbers.kind
+    ), accepted AS (
+        INSERT INTO orders (
+            id, user_id, idempotency_key, request_digest, order_type, side, token_in, token_out, amount_in, slippage,
+            limit_price, trigger_price, time_in_force, expires_at, status, seq, max_retries, available_at, created_at,
+            updated_at, waits_for, wakes_when, wake_price
+        )
+        SELECT gen_random_uuid(), 'trader-' || n %% 5000, CASE WHEN n %% 4 = 0 THEN gen_random_uuid()::text END,
+               encode(sha256(n::text::bytea), 'hex'), order_type, side, token_in, token_out, 1 + n %% 50, 0.01,
+               CASE order_type WHEN 'limit' THEN price END, CASE order_type WHEN 'stop' THEN price END,
+               CASE WHEN n / %(groups)s %% 10 = 0 THEN 'GTD' ELSE 'GTC' END,
+               CASE WHEN n / %(groups)s %% 10 = 0 THEN now() + interval '30 days' END,
+               'pending', 2, 3, arrived_at, arrived_at, arrived_at + interval '1 second',
+               'price', wakes_when, price
+        FROM placed ORDER BY n
+        RETURNING *
+    )
+    INSERT INTO order_events (order_id, seq, event, status, details, created_at)
+    SELECT id, 1, 'pending', 'pending', jsonb_build_object(
+               'orderType', order_type, 'side', side, 'tokenIn', token_in, 'tokenOut', token_out,
+               'amount', amount_in, 'slippageTolerance', slippage), created_at
+    FROM accepted
+    UNION ALL
+    SELECT id, 2, 'waiting', 'pending', jsonb_build_object('waitingFor', jsonb_build_object(
+               'limitPrice', limit_price, 'triggerPrice', trigger_price)), updated_at
+    FROM accepted
+"""
+# Workers take what was triggered to its end; recovery would have to look at it otherwise.
+_FINISH = "UPDATE orders SET status = 'confirmed' WHERE id = ANY(%s::uuid[])"
+_WAITING = "SELECT count(*) FROM orders WHERE waits_for = 'price'"
+
+
+@dataclass(kw_only=True)
+class LookTimes:
+    """How long each statement took with so many orders waiting, in seconds."""
+
+    waiting: int
+    claim: list[float] = field(default_factory=list)
+    """``Book.trigger`` when ``CROSSING`` orders cross."""
+    nothing_fires: list[float] = field(default_factory=list)
+    """``Book.waiting_pairs`` and ``Book.trigger`` when no order crosses."""
+    expire: list[float] = field(default_factory=list)
+    """``Book.expire`` when no order's time is up."""
+    take_stopped: list[float] = field(default_factory=list)
+    """``OrderStore.take_stopped`` when no order has stopped."""
+    plans: dict[str, str] = field(default_factory=dict)
+    """What Postgres does for each statement, by the statement's name."""
+
+    @property
+    def full_scans(self) -> list[str]:
+        """Names of the statements that read every order."""
+        return [name for name, plan in self.plans.items() if "Seq Scan on orders" in plan]
+
+
+class _ExplainingDatabase(Database):
+    """Runs statements to see how Postgres goes about them; what they return is its explanation."""
+
+    def __init__(self, url: str, how: str) -> None:
+        super().__init__(url)
+        self._how = how
+        self.plan = ""
+
+    def run(self, statement: str, parameters: Mapping[str, Any], patience: float = DATABASE_SECONDS) -> list[Row]:
+        rows = super().run(f"EXPLAIN ({self._how}) {statement}", parameters, max(patience, 10.0))
+        self.plan = "\n".join(row["QUERY PLAN"] for row in rows)
+        return []
+
+
+class _FilledBook:
+    """A database of its own with so many waiting orders, and the market that they wait on."""
+
+    def __init__(self, server_url: str, waiting: int) -> None:
+        self._group_size = waiting // len(GROUPS)
+        self._name = f"waiting_{waiting}"
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._name)))
+        self.url = f"{server_url.rpartition('/')[0]}/{self._name}"
+        migrate(self.url)
+        self._connection = psycopg.connect(self.url, autocommit=True)
+        # Every order has its events: there is no need to look each one up again.
+        self._connection.execute("SET session_replication_role = replica")
+        self._placed = 0
+        self._reached = dict.fromkeys(WakesWhen, 0)
+        database = Database(self.url)
+        self.book, self.store = Book(database), OrderStore(database)
+        self.times = LookTimes(waiting=waiting)
+
+    def fill(self, console: Console) -> None:
+        waiting = self.times.waiting
+        for _ in track(range(0, waiting, CHUNK), f"{waiting:,} orders begin to wait", console=console):
+            self._place(min(CHUNK, waiting - self._placed))
+        # What autovacuum and the checkpointer get round to by themselves.
+        self._connection.execute("VACUUM (ANALYZE) orders, order_events")
+        self._connection.execute("CHECKPOINT")
+
+    def measure(self, direction: WakesWhen) -> None:
+        """Look once at a market that reaches nothing and once at one that reaches ``CROSSING`` orders."""
+        times = self.times
+        quiet = self._prices(direction)
+        times.nothing_fires.append(_seconds(lambda: (self.book.waiting_pairs(), self.book.trigger(quiet, BATCH)), 0))
+        times.expire.append(_seconds(lambda: self.book.expire(BATCH), 0))
+        times.take_stopped.append(_seconds(self._take_stopped, 0))
+        self._reached[direction] += CROSSING_OF_GROUP
+        moved = self._prices(direction)
+        begun = time.perf_counter()
+        steps = self.book.trigger(moved, BATCH)
+        times.claim.append(time.perf_counter() - begun)
+        assert len(steps) == CROSSING, f"{len(steps)} orders crossed instead of {CROSSING}"
+        self._connection.execute(_FINISH, ([step.order.order_id for step in steps],))
+        self._place(CROSSING)
+
+    def explain(self) -> None:
+        """Ask Postgres how it finds what crosses, what waits, what is due and what has stopped.
+
+        The claim is explained twice: by a run of it, and as planned once for any prices, which is what a connection
+        that has prepared the statement may come to use.
+        """
+        ran = _ExplainingDatabase(self.url, "ANALYZE, BUFFERS")
+        planned = _ExplainingDatabase(self.url, "GENERIC_PLAN")
+        self._reached[WakesWhen.AT_OR_BELOW] += CROSSING_OF_GROUP
+        prices = self._prices(WakesWhen.AT_OR_BELOW)
+        statements: dict[str, Callable[[Database], object]] = {
+            "trigger": lambda database: Book(database).trigger(prices, BATCH),
+            "waiting_pairs": lambda database: Book(database).waiting_pairs(),
+            "expire": lambda database: Book(database).expire(BATCH),
+            "take_stopped": lambda database: self._take_stopped(OrderStore(database)),
+        }
+        for name, statement in statements.items():
+            for database, suffix in ((planned, " for any values"), (ran, "")):
+                statement(database)
+                self.times.plans[f"{name}{suffix}"] = database.plan
+        for database in (ran, planned):
+            database.close()
+
+    def count_waiting(self) -> int:
+        row = self._connection.execute(_WAITING).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _take_stopped(self, store: OrderStore | None = None) -> Sequence[object]:
+        return (store or self.store).take_stopped(
+            idle=IDLE, long_idle=LONG_IDLE, settling=SETTLING, queue_is_empty=True, limit=RECOVERY_BATCH
+        )
+
+    def _prices(self, direction: WakesWhen) -> list[MarketPrice]:
+        """Return the market after it has gone as far in ``direction`` as it was to; the grid says how far that is."""
+        away = NEAREST + self._width * (self._reached[direction] - Decimal("0.5"))
+        factor = 1 + away if direction is WakesWhen.AT_OR_ABOVE else 1 - away
+        return [MarketPrice(*pair, side, market * factor) for pair, market in MARKET.items() for side in Side]
+
+    @property
+    def _width(self) -> Decimal:
+        return (FARTHEST - NEAREST) / self._group_size
+
+    def _place(self, orders: int) -> None:
+        token_ins, token_outs, types, sides, wakes_whens = zip(*GROUPS, strict=True)
+        self._connection.execute(
+            _FILL,
+            {
+                "token_ins": list(token_ins),
+                "token_outs": list(token_outs),
+                "types": list(types),
+                "sides": list(sides),
+                "wakes_whens": list(wakes_whens),
+                "markets": [MARKET[group[0], group[1]] for group in GROUPS],
+                "groups": len(GROUPS),
+                "waiting": self.times.waiting,
+                "group_size": self._group_size,
+                "scatter": SCATTER,
+                "nearest": NEAREST,
+                "width": self._width,
+                "first": self._placed,
+                "last": self._placed + orders,
+            },
+        )
+        self._placed += orders
+
+
+def measure_book(console: Console) -> tuple[LookTimes, LookTimes]:
+    """Measure both books; returns the small one's times and the large one's.
+
+    Raises:
+        StackError: Postgres does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        server = LocalPostgres(Path(folder), os.environ)
+        try:
+            server.start()
+            books = [_FilledBook(server.url, waiting) for waiting in (FEW, MANY)]
+            for book in books:
+                book.fill(console)
+            for number in track(range(WARM_UP + ROUNDS), "Looking at both books in turn", console=console):
+                for book in books if number % 4 < 2 else reversed(books):
+                    book.measure(list(WakesWhen)[number % 2])
+                    if number < WARM_UP:
+                        book.times = LookTimes(waiting=book.times.waiting)
+            for book in books:
+                assert book.count_waiting() == book.times.waiting
+                book.explain()
+        finally:
+            server.stop()
+    return books[0].times, books[1].times
+
+
+def _seconds(look: Callable[[], object], _expected: int) -> float:
+    begun = time.perf_counter()
+    look()
+    return time.perf_counter() - begun

@@ -1,0 +1,1 @@
+"""Two scenes on a running stack: market orders, and orders that wait."""

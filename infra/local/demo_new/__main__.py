@@ -1,0 +1,50 @@
+"""``make demo``: what the engine does, scene by scene, live in the terminal."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from chalicelib.config import SettingsError, load_settings
+from infra.cloud import target_of
+from infra.local.demo import market_orders, waiting_orders
+from infra.local.demo.drawing import open_console
+from infra.local.demo.engine import DemoError, LocalEngine
+from infra.local.settings_file import read_settings_file
+from infra.local.stack import LAUNCH_WEBHOOK_SECRET, STAGE
+
+SCENES = {"market": market_orders.show, "waiting": waiting_orders.show}
+EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show the scenes; returns the exit code: 0 when every order ended as it was meant to."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.demo", description=__doc__)
+    parser.add_argument("scene", nargs="?", choices=list(SCENES), help="show only this one")
+    parser.add_argument("--endpoint-url", help="where the emulated AWS is, if not that of `make run`")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings({**os.environ, **read_settings_file()})
+    except SettingsError as error:
+        print(f"These settings cannot be used:\n{error}", file=sys.stderr)
+        return EXIT_BAD_SETTINGS
+    engine = LocalEngine(
+        port=settings.port,
+        target=target_of(STAGE, endpoint_url=options.endpoint_url),
+        launch_secret=settings.launch_webhook_secret or LAUNCH_WEBHOOK_SECRET,
+    )
+    console = open_console()
+    scenes = [SCENES[options.scene]] if options.scene else list(SCENES.values())
+    try:
+        went_well = [asyncio.run(show(console, engine)) for show in scenes]
+    except DemoError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0 if all(went_well) else EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
