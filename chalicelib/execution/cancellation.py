@@ -33,7 +33,11 @@ class Cancellation:
             self.publisher.publish(cancelled)
             return cancelled.order
         order = self.store.find(order_id)
-        if order is None or order.status is Status.CANCELLED:
+        if order is None:
+            return None
+        if order.status is Status.CANCELLED:
+            # Whoever cancelled it may have died before saying so; that its client asks again is a sign of it.
+            self.publisher.catch_up_later(order_id)
             return order
         if order.status is Status.SUBMITTED:
             raise NotCancellable(f"Order {order_id} is submitted: its swap is on its way and cannot be taken back.")

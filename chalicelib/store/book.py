@@ -122,13 +122,14 @@ _WAKE_LAUNCHED = f"""
     SELECT {ORDER_COLUMNS} FROM moved
 """
 
+_MAY_EXPIRE = "expires_at <= now() AND status IN ('pending', 'routing', 'building')"
+_DUE = f"SELECT id::text FROM orders WHERE {_MAY_EXPIRE} ORDER BY expires_at LIMIT %(limit)s"
+
 # What is submitted can land: only the chain ends it. What is signed but not submitted was never sent.
 _EXPIRE = f"""
     WITH due AS (
         SELECT id FROM orders
-        WHERE expires_at <= now() AND status IN ('pending', 'routing', 'building')
-        ORDER BY expires_at
-        LIMIT %(limit)s
+        WHERE id = ANY(%(order_ids)s::uuid[]) AND {_MAY_EXPIRE}
         FOR UPDATE SKIP LOCKED
     ), moved AS (
         UPDATE orders
@@ -210,10 +211,15 @@ class Book:
         rows = self._database.run(_WAKE_LAUNCHED, parameters, BATCH_SECONDS)
         return [_step(row, "triggered", details) for row in rows]
 
-    def expire(self, limit: int) -> list[Step]:
-        """Move up to ``limit`` orders whose time is up, and that have not been submitted, to ``expired``."""
+    def due(self, limit: int) -> list[str]:
+        """Return up to ``limit`` orders whose time is up and that have not been submitted."""
+        return [row["id"] for row in self._database.run(_DUE, {"limit": limit}, BATCH_SECONDS)]
+
+    def expire(self, order_ids: Sequence[str]) -> list[Step]:
+        """Move those of these orders that are due to ``expired``."""
         details = {"reason": "its time was up"}
-        rows = self._database.run(_EXPIRE, {"limit": limit, "details": Jsonb(details)}, BATCH_SECONDS)
+        parameters = {"order_ids": list(order_ids), "details": Jsonb(details)}
+        rows = self._database.run(_EXPIRE, parameters, BATCH_SECONDS)
         return [_step(row, "expired", details) for row in rows]
 
     def record_launch(self, launch: Launch, delivery_id: str) -> Launch | None:

@@ -87,12 +87,13 @@ class Publisher:
         self._serve_all(audience.free, lambda viewer: self._serve(order_id, viewer, ended=ended))
         return CATCH_UP_SECONDS if audience.busy else None
 
-    def catch_up_later(self, order_id: str) -> None:
+    def catch_up_later(self, *order_ids: str) -> None:
         """Have ``catch_up`` called once a viewer whose server died is free again."""
+        messages = [{"orderId": order_id} for order_id in order_ids]
         try:
-            self._replays.send({"orderId": order_id}, delay=CATCH_UP_SECONDS)
+            self._replays.send_all(messages, [CATCH_UP_SECONDS] * len(messages))
         except ResourceUnavailable as unavailable:
-            logger.warning(f"viewers catch up when they reconnect: {unavailable}", orderId=order_id)
+            logger.warning(f"viewers catch up when they reconnect: {unavailable}", orders=list(order_ids)[:10])
 
     def replay(self, order_id: str, connection_id: str, *, opening: bool = False) -> bool:
         """Bring a viewer up to date that was added for a replay; False when there is no such order.

@@ -72,12 +72,17 @@ class MarketWatch:
         )
 
     def _expire(self) -> None:
-        while True:
-            expired = self.book.expire(BATCH)
-            for step in expired:
-                self.publisher.publish(step)
-            if len(expired) < BATCH:
-                return
+        """End the orders whose time is up.
+
+        Their viewers are due a look before anything is changed: should this process die in between, nothing else
+        would make them hear of the end.
+        """
+        due = self.book.due(BATCH)
+        if not due:
+            return
+        self.publisher.catch_up_later(*due)
+        for step in self.book.expire(due):
+            self.publisher.publish(step)
 
     def _wake_launched(self, pairs: Sequence[tuple[str, str | None]]) -> int:
         """Wake the snipers of pools that turn out to be live, or whose launch webhook was cut off."""

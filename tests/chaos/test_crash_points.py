@@ -1,15 +1,18 @@
 """Whichever side effect a process dies at, no order is lost, none is swapped twice, and every viewer hears the end.
 
 An order is placed and executed with its process killed right before and right after each single side effect, and
-then at each pair of them. They are enumerated, not sampled.
+then at each pair of them; an order that waits also while it goes into the book, while it waits, and while its price,
+its launch, its owner or its time ends the waiting. They are enumerated, not sampled.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
 
 import pytest
 
@@ -17,14 +20,17 @@ import app
 from chalicelib.config import load_settings
 from chalicelib.engine import Engine
 from chalicelib.execution import recovery, settlement
+from chalicelib.orders.launch import Launch
 from chalicelib.orders.order import Trade
 from chalicelib.resources import Database, Redis
 from chalicelib.routing.router import Router
 from chalicelib.streaming import viewers
+from chalicelib.triggers.launches import DeliveryRepeated
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.faults import FaultRates
+from chalicelib.venues.simulated.market import Prices, SteeredPair
 from chalicelib.venues.venue import Quote, SignedTransaction, SwapStatus, VenueUnavailable
-from tests.builders import order_body
+from tests.builders import NOON, order_body
 from tests.chaos.crashes import Clock, Fate, Kill, Killed, MemoryQueue, event_of
 from tests.integration.cloud import CONTEXT, RecordingConnections
 
@@ -83,11 +89,37 @@ class Chain:
         )
 
 
-class World:
-    """What outlives a process: Postgres, Redis, the queues, the chain, the client."""
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """An order that waits, what ends its waiting, and how the order ends then."""
 
-    def __init__(self, settings: Mapping[str, str], first_time: str) -> None:
+    order: Mapping[str, Any]
+    until: Literal["price", "launch", "cancellation", "expiry"]
+    ends: str
+
+
+class StillMarket:
+    """A market that moves when the test moves it."""
+
+    def __init__(self) -> None:
+        self._steered: dict[str, SteeredPair] = {}
+
+    def move(self, pair: str, base_price: int) -> None:
+        self._steered[pair] = SteeredPair(pair=pair, base_price=Decimal(base_price), walk=Decimal(0), set_at=NOON)
+
+    def prices(self) -> Prices:
+        return Prices(steered=self._steered, seed="crash points", at=NOON)
+
+    fresh_prices = prices
+
+
+class World:
+    """What outlives a process: Postgres, Redis, the queues, the market, the chain, the client."""
+
+    def __init__(self, settings: Mapping[str, str], first_time: str, waiting: Waiting | None = None) -> None:
         self.settings = settings
+        self.waiting = waiting
+        self.market = StillMarket()
         self.clock = Clock()
         self.connections = RecordingConnections()
         self.orders = MemoryQueue("orders", self.clock)
@@ -108,11 +140,11 @@ class World:
             "orders": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
             "priority": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
             "settlements": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
-            "replays": {"send": "queue", "postpone": "postpone"},
+            "replays": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
             "connections": {"post": "push", "close": "close"},
         }.items():
             setattr(engine, name, Counted(getattr(self, name), fate, effects))
-        engine.faults = NoFaults()
+        engine.faults, engine.market = NoFaults(), self.market
         ledger = SimulatedChain(database=self.database, chance=engine.chance, faults=engine.faults, latency=0.0)
         engine.chain = CountedChain(self.chain, ledger, fate)
         if self.chain.first_time == "never quoted":
@@ -158,21 +190,43 @@ class Life:
         self.world = world
         self.fate = Fate(kills)
         self.engine = world.process(self.fate)
+        self.happened = False
         monkeypatch.setattr(app, "engine", lambda: self.engine)
 
     def live(self) -> None:
-        """Place the order, then deliver and recover until nothing moves any more."""
-        message = json.dumps({"action": "execute", **order_body(clientOrderId="the order")})
+        """Place the order, then deliver, watch and recover until nothing moves any more."""
+        waiting = self.world.waiting
+        order = order_body(clientOrderId="the order") | (dict(waiting.order) if waiting else {})
+        message = json.dumps({"action": "execute", **order})
         while not self._survives(lambda: self.engine.sockets.receive(VIEWER, message)):
             pass
         for _ in range(MOST_ROUNDS):
             moved = [self._deliver(queue) for queue in self._queues()]
             if not any(moved):
                 looked = self._survives(lambda: self.engine.recovery.recover())
+                if waiting:
+                    looked = self._survives(lambda: self.engine.market_watch.look()) and looked
                 if looked and not any(queue.messages for queue in self._queues()):
-                    return
+                    if self.happened or waiting is None:
+                        return
+                    self.happened = self._survives(getattr(self, waiting.until))
                 self.world.clock.now += 10
         raise AssertionError(f"the order never ends: {self._queues()}")
+
+    def price(self) -> None:
+        self.world.market.move("SOL/USDC", 90)
+
+    def launch(self) -> None:
+        self.world.market.move("WIF/USDC", 2)
+        with contextlib.suppress(DeliveryRepeated):  # the sender does not know that its first message was taken
+            self.engine.launches.take(Launch(pool="a pool", token_in="WIF"), "the delivery")
+
+    def cancellation(self) -> None:
+        (order,) = self.world.database.run("SELECT id::text FROM orders", {})
+        self.engine.cancellation.cancel(order["id"])
+
+    def expiry(self) -> None:
+        self.world.database.run("UPDATE orders SET expires_at = now()", {})
 
     def _queues(self) -> tuple[MemoryQueue, ...]:
         return self.world.priority, self.world.orders, self.world.settlements, self.world.replays
@@ -211,8 +265,10 @@ def check_invariants(database: Any, world: World, kills: Collection[Kill]) -> No
     orders = database.rows("SELECT id, status, attempts, seq, tx_hash FROM orders")
     assert len(orders) == 1, "the client placed one order, however often it had to say so"
     order = orders[0]
-    ended_well = world.chain.first_time not in ("always refused", "never quoted")
-    assert order["status"] == ("confirmed" if ended_well else "failed")
+    ends = "failed" if world.chain.first_time in ("always refused", "never quoted") else "confirmed"
+    ends = world.waiting.ends if world.waiting else ends
+    assert order["status"] == ends
+    ended_well = ends == "confirmed"
     landed = database.rows(
         """SELECT tx_hash FROM simulated_transactions JOIN swaps USING (tx_hash)
            WHERE order_id = %s AND outcome = 'landed'""",
@@ -231,7 +287,7 @@ def check_invariants(database: Any, world: World, kills: Collection[Kill]) -> No
     if not kills:
         assert len(heard) == len(set(heard)), "and each once"
     database.change("DELETE FROM simulated_transactions")
-    for table in ("swaps", "order_events", "orders"):
+    for table in ("swaps", "order_events", "orders", "launches", "launch_deliveries"):
         database.change(f"DELETE FROM {table}")
 
 
@@ -247,9 +303,9 @@ def make_world(postgres, redis_server, database, cache) -> Iterator[Callable[[st
     }
     shared = World(settings, "lands")
 
-    def make(first_time: str) -> World:
+    def make(first_time: str, waiting: Waiting | None = None) -> World:
         cache.flushall()
-        world = World(settings, first_time)
+        world = World(settings, first_time, waiting)
         world.database, world.redis = shared.database, shared.redis
         world.chain = Chain(shared.database, first_time)
         return world
@@ -259,8 +315,10 @@ def make_world(postgres, redis_server, database, cache) -> Iterator[Callable[[st
     shared.redis.close()
 
 
-def run(make_world, database, monkeypatch, first_time: str, kills: Collection[Kill]) -> Fate:
-    world = make_world(first_time)
+def run(
+    make_world, database, monkeypatch, first_time: str, kills: Collection[Kill], waiting: Waiting | None = None
+) -> Fate:
+    world = make_world(first_time, waiting)
     life = Life(world, kills, monkeypatch)
     try:
         life.live()
@@ -302,6 +360,36 @@ def test_no_single_crash_loses_or_repeats_an_order(make_world, database, monkeyp
     with capsys.disabled():
         print(f"\n  {crashes} crash points survived; the first swap: {first_time}")
     assert crashes > 40
+
+
+LIMIT = {"orderType": "limit", "limitPrice": 100}
+STOP = {"orderType": "stop", "triggerPrice": 120}
+SNIPER = {"orderType": "sniper", "tokenIn": "WIF"}
+IN_A_DAY = {"timeInForce": "GTD", "expiresAt": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        Waiting(LIMIT, "price", "confirmed"),
+        Waiting(STOP, "price", "confirmed"),
+        Waiting(SNIPER, "launch", "confirmed"),
+        Waiting(LIMIT, "cancellation", "cancelled"),
+        Waiting(LIMIT | IN_A_DAY, "expiry", "expired"),
+        Waiting(LIMIT | {"timeInForce": "IOC"}, "price", "cancelled"),
+    ],
+    ids=["limit", "stop", "sniper", "cancelled", "expired", "immediate"],
+)
+def test_no_single_crash_loses_or_repeats_an_order_that_waits(make_world, database, monkeypatch, capsys, waiting):
+    run(make_world, database, monkeypatch, "lands", [], waiting)
+    crashes = 0
+    for kill in every_kill():
+        if not run(make_world, database, monkeypatch, "lands", [kill], waiting).fulfilled:
+            break
+        crashes += 1
+    with capsys.disabled():
+        print(f"\n  {crashes} crash points survived; the order waits, then: {waiting.until}")
+    assert crashes > 20
 
 
 def test_no_pair_of_crashes_loses_or_repeats_an_order(make_world, database, monkeypatch, capsys):
