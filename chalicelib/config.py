@@ -5,6 +5,7 @@ all that is wrong is reported together, each with its name, its value and what i
 documented deployments; where those differ (``QUEUE_MAX_CONCURRENT``, ``WORKER_CONCURRENCY``) both are read.
 """
 
+import base64
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         mock_latency=read.number("MOCK_LATENCY", default=1.0, low=0.0, high=10.0),
         websocket_url=read.url("WEBSOCKET_URL", schemes=("ws", "wss"), default="ws://localhost:3000/ws"),
         management_api_url=read.url("MANAGEMENT_API_URL", schemes=("http", "https"), default=""),
-        launch_webhook_secret=read.text("LAUNCH_WEBHOOK_SECRET"),
+        launch_webhook_secret=read.webhook_secret("LAUNCH_WEBHOOK_SECRET"),
         orders_queue_url=read.text("ORDERS_QUEUE_URL"),
         priority_queue_url=read.text("PRIORITY_QUEUE_URL"),
         settlements_queue_url=read.text("SETTLEMENTS_QUEUE_URL"),
@@ -138,6 +139,17 @@ class _Reader:
             self._refuse(name, "***" if "@" in value else value, f"a URL that starts with {'://, '.join(schemes)}://")
             return default
         return value
+
+    def webhook_secret(self, name: str) -> str:
+        """Return a secret as it is; one that says it is base64 must be."""
+        secret = self.text(name)
+        if secret.startswith("whsec_"):
+            try:
+                if not base64.b64decode(secret.removeprefix("whsec_"), validate=True):
+                    raise ValueError("empty")
+            except ValueError:
+                self._refuse(name, "whsec_***", "whsec_ and a key in base64, or any other text")
+        return secret
 
     def _first(self, names: tuple[str, ...], default: str) -> tuple[str, str]:
         """Return the first variable that is set; an empty one counts as absent."""

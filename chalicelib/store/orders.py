@@ -234,17 +234,18 @@ _DEFER = """
 """
 
 # A lease that ran out belongs to a dead worker. A submitted order is looked at again after a while, in case its
-# message was lost. A pending one may just as well wait in the queue: only an empty queue tells, or a long time.
+# message was lost. A pending one may just as well wait in the queue: only an empty queue tells, or a long time. What
+# rests in the book has not stopped; the first two conditions are those of the index, so that it is not even read.
 _STOPPED = """
     WITH stopped AS (
         SELECT id
         FROM orders
-        WHERE (status IN ('pending', 'routing', 'building') AND greatest(lease_until, recovered_at + %(idle)s) < now()
-               AND lease_until IS NOT NULL)
-           OR (status = 'submitted' AND greatest(updated_at, recovered_at) < now() - %(settling)s)
-           OR (status = 'pending' AND lease_until IS NULL AND waits_for IS NULL
-               AND greatest(updated_at, available_at, recovered_at)
-                   < now() - CASE WHEN %(queue_is_empty)s THEN %(idle)s ELSE %(long_idle)s END)
+        WHERE waits_for IS NULL AND status IN ('pending', 'routing', 'building', 'submitted') AND CASE
+            WHEN status = 'submitted' THEN greatest(updated_at, recovered_at) < now() - %(settling)s
+            WHEN lease_until IS NOT NULL THEN greatest(lease_until, recovered_at + %(idle)s) < now()
+            ELSE status = 'pending' AND greatest(updated_at, available_at, recovered_at)
+                < now() - CASE WHEN %(queue_is_empty)s THEN %(idle)s ELSE %(long_idle)s END
+        END
         ORDER BY updated_at
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from chalicelib.orders.lifecycle import TRANSITIONS, is_terminal
-from chalicelib.orders.order import Status
+from chalicelib.orders.order import Side, Status, WaitsFor
+from chalicelib.orders.waiting import MarketPrice, Unmet, WakesWhen
+from chalicelib.store.book import Book
 from chalicelib.store.orders import Fill, OrderStore
 from chalicelib.venues.venue import SignedTransaction, SwapPlan
 from tests.builders import an_order
@@ -29,12 +31,15 @@ rarely = st.integers(0, 5).map(lambda number: number == 5)
 
 class OneOrder(RuleBasedStateMachine):
     store: OrderStore
+    book: Book
     database: object
 
     @initialize()
     def accept(self) -> None:
         order = an_order()
         self.order_id = order.order_id
+        for table in ("swaps", "order_events", "orders"):
+            self.database.change(f"DELETE FROM {table}")
         assert self.store.accept(order, "digest", {}) is not None
         self.workers = [uuid4(), uuid4()]
         self.statuses = [Status.PENDING]
@@ -73,8 +78,8 @@ class OneOrder(RuleBasedStateMachine):
 
     @rule()
     def land_and_confirm(self) -> None:
-        """The chain lands the swap, whoever knows of it; settlement may hear of it only when it was submitted."""
-        if live := self.live:
+        """The chain lands the swap: it may have been sent as soon as the order is submitted, and not before."""
+        if (live := self.live) and self.order.status is Status.SUBMITTED:
             self.landed.add(live.tx_hash)
             for step in self.store.confirm([Fill(self.order_id, live.tx_hash, "raydium", Decimal(1), Decimal(1))]):
                 self.moved(step)
@@ -105,6 +110,29 @@ class OneOrder(RuleBasedStateMachine):
             self.build("the newest worker's")
         elif status is Status.BUILDING:
             self.submit("the newest worker's")
+
+    @rule(step=whose)
+    def the_order_waits(self, step) -> None:
+        self.moved(self.store.wait(self.order, self.worker(step), UNMET))
+
+    @rule(really=rarely)
+    def the_price_is_reached(self, really) -> None:
+        price = MarketPrice("SOL", "USDC", Side.SELL, Decimal(100 if really else 99))
+        for step in self.book.trigger([price], limit=10):
+            self.moved(step)
+
+    @rule(really=rarely)
+    def its_owner_cancels_it(self, really) -> None:
+        if really:
+            self.moved(self.store.cancel(self.order_id, reason="its owner cancelled it"))
+
+    @rule(really=rarely)
+    def its_time_is_up(self, really) -> None:
+        if really and not is_terminal(self.order.status):
+            self.database.change("UPDATE orders SET time_in_force = 'GTD', expires_at = now()")
+            for step in self.book.expire(self.book.due(10)):
+                self.moved(step)
+            self.database.change("UPDATE orders SET time_in_force = 'GTC', expires_at = NULL")
 
     @rule(step=whose, really=rarely)
     def the_order_fails(self, step, really) -> None:
@@ -152,7 +180,27 @@ class OneOrder(RuleBasedStateMachine):
         if is_terminal(self.order.status) and self.order.status is not Status.CONFIRMED:
             assert not self.landed
 
+    @invariant()
+    def what_was_not_submitted_when_it_ended_was_not_sent(self) -> None:
+        if self.order.status in (Status.CANCELLED, Status.EXPIRED):
+            assert not self.live
 
+    @invariant()
+    def an_order_that_waits_is_pending_and_nobodys(self) -> None:
+        order = self.database.order(self.order_id)
+        if order["waits_for"] is not None:
+            assert order["status"] == "pending"
+            assert order["lease_owner"] is None
+            assert not self.store.claim(self.order_id, uuid4(), LEASES[0]).claimed
+
+
+UNMET = Unmet(
+    waits_for=WaitsFor.PRICE,
+    wakes_when=WakesWhen.AT_OR_ABOVE,
+    wake_price=Decimal(100),
+    waiting_for={"limitPrice": Decimal(100)},
+    reason="the price is 99",
+)
 PLAN = SwapPlan(
     venue="raydium",
     actions=("swap",),
@@ -172,7 +220,7 @@ def test_no_sequence_of_steps_breaks_an_orders_lifecycle(engine, database):
     class Machine(OneOrder):
         pass
 
-    Machine.store, Machine.database = engine.store, database
+    Machine.store, Machine.book, Machine.database = engine.store, engine.book, database
     run_state_machine_as_test(
         Machine,
         settings=settings(

@@ -40,6 +40,9 @@ def test_every_setting_has_a_documented_default():
         ("WEBSOCKET_URL", "wss://example.com/ws", "websocket_url", "wss://example.com/ws"),
         ("MANAGEMENT_API_URL", "https://example.com/ws", "management_api_url", "https://example.com/ws"),
         ("ORDERS_QUEUE_URL", "https://sqs/1/orders", "orders_queue_url", "https://sqs/1/orders"),
+        ("PRIORITY_QUEUE_URL", "https://sqs/1/priority", "priority_queue_url", "https://sqs/1/priority"),
+        ("LAUNCH_WEBHOOK_SECRET", "whsec_c2VjcmV0", "launch_webhook_secret", "whsec_c2VjcmV0"),
+        ("LAUNCH_WEBHOOK_SECRET", "any text", "launch_webhook_secret", "any text"),
         ("SETTLEMENTS_QUEUE_URL", "https://sqs/1/settlements", "settlements_queue_url", "https://sqs/1/settlements"),
         ("REPLAYS_QUEUE_URL", "https://sqs/1/replays", "replays_queue_url", "https://sqs/1/replays"),
     ],
@@ -141,3 +144,10 @@ def test_a_process_reads_its_environment_once(monkeypatch):
     assert settings.port == 3001
     assert current_settings() is settings
     current_settings.cache_clear()
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_no base64", "whsec_abc"])
+def test_a_webhook_secret_that_is_no_key_is_refused_and_not_shown(secret):
+    (problem,) = problems(LAUNCH_WEBHOOK_SECRET=secret)
+
+    assert problem.startswith("LAUNCH_WEBHOOK_SECRET='whsec_***' cannot be used")
