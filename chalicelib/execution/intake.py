@@ -26,6 +26,10 @@ class IdempotencyConflict(Exception):
     """The key was used before, for another order."""
 
 
+class TooLate(Exception):
+    """The order would have expired before it is placed."""
+
+
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An order as asked for, complete and valid."""
 
@@ -63,6 +67,7 @@ class Intake:
 
         Raises:
             IdempotencyConflict: the key belongs to another request.
+            TooLate: its time is up, and it does not repeat a request that was in time.
             ResourceUnavailable: Postgres does not answer. Should the order have been stored all the same, then the
                 same key finds it.
         """
@@ -83,7 +88,8 @@ class Intake:
             "clientOrderId": order.client_order_id,
         }
         details |= {name: value for name, value in conditions.items() if value is not None}
-        accepted = self.store.accept(order, request.digest, details)
+        in_time = order.expires_at is None or order.expires_at > order.created_at
+        accepted = self.store.accept(order, request.digest, details) if in_time else None
         if accepted is None:
             return self._accepted_before(order, request.digest, before_publishing)
         before_publishing(order.order_id)
@@ -115,6 +121,8 @@ class Intake:
 
     def _accepted_before(self, order: Order, digest: str, before_publishing: Callable[[str], object]) -> Order:
         found = self.store.find_accepted(order)
+        if found is None and order.expires_at is not None and order.expires_at <= order.created_at:
+            raise TooLate(f"the order's time was up at {order.expires_at:%Y-%m-%dT%H:%M:%SZ}")
         if found is None:
             raise ResourceUnavailable("Postgres", "an order that was there is gone")
         earlier, earlier_digest = found

@@ -4,11 +4,15 @@ Generic cell rate algorithms (ITU-T I.371), each one number in Redis. Lanes hand
 is accepted, a thousand orders at once get a thousand turns one interval apart, and each order's message arrives when
 its turn has come. The gate watches the starts: after an outage many turns are overdue at once, and it lets through
 only as many as the rate allows, with a few seconds' worth of tolerance for messages that SQS, which counts whole
-seconds, brings late.
+seconds, brings late. Whom it does not let through gets a place there, a time at which to come back.
 
 Three lanes keep orders out of each other's way. Arrivals have the whole rate. What the market watch triggers, perhaps
 thousands at once, is spread over half of it, and also without a rate over half of what the slots carry, so that
-arrivals go on. Snipers wait for nobody but each other: their starts count at the gate, but do not stop there.
+arrivals go on. Snipers wait for nobody but each other. A closed gate does not stop a sniper: all who have a place there
+move back by one interval, so that the rate is kept. Where a closed gate would let several overdue snipers pass at once,
+the overtaking watches them: one an interval, without tolerance.
+
+So no stretch of time sees more starts than the rate and the tolerance allow, and one more where snipers pass.
 
 An order keeps its turn until it starts; asking again takes no other, and a retry is no start. An order that waited in
 the book and was triggered takes a new turn.
@@ -30,46 +34,73 @@ TRIGGERED_BURST_SECONDS = 1
 TRIGGERED_PER_SLOT_MINUTE = 75
 """A slot carries about 170 orders a minute; triggered ones get a little less than half of that."""
 ORDERS_AT_ONCE = 1000
+"""For how many orders one round trip takes turns: a script keeps Redis from everybody else while it runs."""
 
 
 class Lane(StrEnum):
     """Who takes turns with whom."""
 
     ARRIVALS = "arrivals"
+    """New orders."""
     TRIGGERED = "triggered"
+    """Orders that waited in the book and whose price was reached."""
     PRIORITY = "priority"
+    """Snipers."""
 
 
-# Times in microseconds, because Redis cuts what a script returns to whole numbers. An order's entry is the time of
-# its turn ("priority:" before it lets it through the gate), "at:" and the time of a start that was granted for later,
-# or "started".
+# Times in microseconds, because Redis cuts what a script returns to whole numbers.
+#
+# An order's entry is its lane, its state, a time and a displacement: "turn" and the time of its turn, "place" and the
+# time at which it may pass, or "started". The gate is when the next start is due, and its displacement: how far, all
+# in all, snipers have moved it. A place is later by as much as that has grown since; where snipers pass an open gate
+# this keeps nobody, because the times of all places have come long enough ago.
 _KEEP = """
-local function keep(key, value, time, now)
-    if type(value) == 'number' then
-        value = string.format('%.0f', value)
-    end
+local now, interval, tolerance = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local function whole(number)
+    return string.format('%.0f', number)
+end
+
+local function keep(key, value, time)
     redis.call('SET', key, value, 'PX', math.ceil(math.max(time - now, 0) / 1000) + 3600000)
+end
+
+local function keep_entry(key, lane, state, time, displacement)
+    keep(key, table.concat({lane, state, whole(time), whole(displacement)}, ' '), time)
+end
+
+local function read_entry(key)
+    local lane, state, time, displacement =
+        string.match(redis.call('GET', key) or '', '^(%a+) (%a+) (%d+) (%d+)$')
+    return lane, state, tonumber(time or ''), tonumber(displacement or '')
+end
+
+local function take_next(key)
+    local time = math.max(tonumber(redis.call('GET', key) or '') or 0, now)
+    keep(key, whole(time + interval), time + interval)
+    return time
 end
 """
 
 _TAKE_TURNS = (
     _KEEP
     + """
-local lane, prefix, anew = KEYS[1], ARGV[4], ARGV[5] == '1'
-local now, interval, tolerance = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local next_turn = KEYS[1]
+local lane, anew, with_entries = ARGV[4], ARGV[5] == '1', ARGV[6] == '1'
 local waits = {}
 for index = 2, #KEYS do
-    local entry = not anew and redis.call('GET', KEYS[index])
-    if entry then
-        local turn = tonumber(entry:match('(%d+)$') or '') or now
-        waits[#waits + 1] = math.max(turn - now, 0)
-    else
-        local turn = math.max(tonumber(redis.call('GET', lane) or '') or 0, now)
-        keep(lane, turn + interval, turn + interval, now)
-        turn = math.max(turn - tolerance, now)
-        keep(KEYS[index], prefix .. string.format('%.0f', turn), turn, now)
-        waits[#waits + 1] = turn - now
+    local order, turn = KEYS[index], nil
+    if not anew then
+        local _, state, time = read_entry(order)
+        turn = state == 'started' and now or time
     end
+    if not turn then
+        turn = math.max(take_next(next_turn) - tolerance, now)
+        if with_entries then
+            keep_entry(order, lane, 'turn', turn, 0)
+        end
+    end
+    waits[#waits + 1] = math.max(turn - now, 0)
 end
 return waits
 """
@@ -78,32 +109,46 @@ return waits
 _START = (
     _KEEP
     + """
-local next_turn, order, gate = KEYS[1], KEYS[2], KEYS[3]
-local now, interval, tolerance = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local entry = redis.call('GET', order)
-if entry == 'started' then
+local order, next_arrival, gate, next_overtaking = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local lane, state, time, displacement_then = read_entry(order)
+if state == 'started' then
     return 0
 end
-local granted = entry and tonumber(entry:match('^at:(%d+)$') or '')
-local turn = entry and tonumber(entry:match('(%d+)$'))
-if not turn then
-    turn = math.max(tonumber(redis.call('GET', next_turn) or '') or 0, now)
-    keep(next_turn, turn + interval, turn + interval, now)
-    keep(order, turn, turn, now)
+if not state then
+    lane, state, time, displacement_then = 'arrivals', 'turn', take_next(next_arrival), 0
+    keep_entry(order, lane, state, time, displacement_then)
 end
-if turn > now then
-    return turn - now
+
+local due, displacement = string.match(redis.call('GET', gate) or '', '^(%d+) (%d+)$')
+due, displacement = math.max(tonumber(due or '') or 0, now), tonumber(displacement or '') or 0
+local closed = due - tolerance > now
+local first = lane == 'priority'
+
+if state == 'place' and not first and displacement > displacement_then then
+    time = time + displacement - displacement_then
+    keep_entry(order, lane, state, time, displacement)
 end
-if not granted then
-    local due = math.max(tonumber(redis.call('GET', gate) or '') or 0, now)
-    keep(gate, due + interval, due + interval, now)
-    local passes = entry and entry:match('^priority:')
-    if due - tolerance > now and not passes then
-        keep(order, 'at:' .. string.format('%.0f', due - tolerance), due, now)
+if time > now then
+    return time - now
+end
+
+if first then
+    if state == 'turn' and (closed or (tonumber(redis.call('GET', next_overtaking) or '') or 0) > now) then
+        local place = take_next(next_overtaking)
+        if place > now then
+            keep_entry(order, lane, 'place', place, 0)
+            return place - now
+        end
+    end
+    keep(gate, whole(due + interval) .. ' ' .. whole(displacement + interval), due + interval)
+elseif state == 'turn' then
+    keep(gate, whole(due + interval) .. ' ' .. whole(displacement), due + interval)
+    if closed then
+        keep_entry(order, lane, 'place', due - tolerance, displacement)
         return due - tolerance - now
     end
 end
-keep(order, 'started', now, now)
+keep_entry(order, lane, 'started', now, 0)
 return 0
 """
 )
@@ -131,26 +176,29 @@ class Pacer:
         return self.take_turns([order_id], lane)[0]
 
     def take_turns(self, order_ids: Sequence[str], lane: Lane) -> list[float]:
-        """Give each order a turn, unless it has one; return how many seconds away each is.
+        """Give each order a turn, unless it has one or has started; return how many seconds away each is.
 
-        Triggered orders get a new turn whatever they had.
+        Triggered orders take a new turn whatever they had: they started long ago, when they were first looked at.
+
+        Without Redis there are no turns: who has none yet need not wait, which is said in the log once.
         """
         rate = self._triggered_rate if lane is Lane.TRIGGERED else self._rate
         if rate == 0:
             return [0.0] * len(order_ids)
-        tolerance = TRIGGERED_BURST_SECONDS if lane is Lane.TRIGGERED else 0
-        now = self._now()
-        arguments: list[Any] = [now, int(60_000_000 / rate), tolerance * 1_000_000]
-        arguments += ["priority:" if lane is Lane.PRIORITY else "", int(lane is Lane.TRIGGERED)]
+        burst = TRIGGERED_BURST_SECONDS if lane is Lane.TRIGGERED else 0
+        arguments: list[Any] = [self._now(), int(60_000_000 / rate), burst * 1_000_000]
+        # Without a rate nobody asks at the start: it is the delay of its message that spreads a triggered order.
+        arguments += [lane.value, int(lane is Lane.TRIGGERED), int(self._rate > 0)]
         waits: list[float] = []
-        for start in range(0, len(order_ids), ORDERS_AT_ONCE):
-            chunk = order_ids[start : start + ORDERS_AT_ONCE]
-            keys = [_LANE_KEYS[lane], *map(_order_key, chunk)]
-            try:
+        try:
+            for start in range(0, len(order_ids), ORDERS_AT_ONCE):
+                chunk = order_ids[start : start + ORDERS_AT_ONCE]
+                keys = [_turns_key(lane), *map(_order_key, chunk)]
                 waits += [int(wait) / 1_000_000 for wait in self._redis.run(_TAKE_TURNS, keys, arguments)]
-            except ResourceUnavailable as error:
-                logger.warning(f"unpaced: {error}", orders=len(chunk))
-                waits += [0.0] * len(chunk)
+        except ResourceUnavailable as error:
+            unpaced = order_ids[len(waits) :]
+            logger.warning(f"unpaced: {error}", orderId=unpaced[0], orders=len(unpaced))
+            waits += [0.0] * len(unpaced)
         return waits
 
     def start(self, order_id: str) -> float:
@@ -160,7 +208,7 @@ class Pacer:
         """
         if self._rate == 0:
             return 0.0
-        keys = [_LANE_KEYS[Lane.ARRIVALS], _order_key(order_id), "pacing:gate"]
+        keys = [_order_key(order_id), _turns_key(Lane.ARRIVALS), "pacing:gate", "pacing:overtaking"]
         arguments = [self._now(), 60_000_000 // self._rate, TOLERANCE_SECONDS * 1_000_000]
         try:
             return int(self._redis.run(_START, keys, arguments)) / 1_000_000
@@ -172,11 +220,8 @@ class Pacer:
         return int(self._clock().timestamp() * 1_000_000)
 
 
-_LANE_KEYS = {
-    Lane.ARRIVALS: "pacing:next",
-    Lane.TRIGGERED: "pacing:next:triggered",
-    Lane.PRIORITY: "pacing:next:priority",
-}
+def _turns_key(lane: Lane) -> str:
+    return f"pacing:next:{lane}"
 
 
 def _order_key(order_id: str) -> str:

@@ -27,6 +27,7 @@ MOST_DIGITS = 40
 DEFAULT_SLIPPAGE = Decimal("0.01")
 LARGEST_SLIPPAGE = Decimal("0.5")
 LARGEST_PRICE = Decimal(10) ** 15
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_WAIT = timedelta(days=366)
 VENUES = ("raydium", "meteora")
 DEFAULT_PAGE = 20
@@ -76,12 +77,17 @@ def read_object(body: bytes | str) -> dict[str, Any]:
 def read_order(values: Mapping[str, Any], idempotency_key: str | None = None, *, now: datetime) -> OrderRequest:
     """Read an order; ``idempotency_key`` is the header of that name, another way to send ``clientOrderId``.
 
+    With a key, ``expiresAt`` may be past: whether the request repeats an earlier one is for the intake to say.
+
     Raises:
         RequestError: naming each field that cannot be accepted.
     """
     fields = _Fields(values)
     user_id = fields.read("userId", _text)
+    client_order_id = fields.read("clientOrderId", _text, None)
     order_type = fields.read("orderType", _one_of(OrderType))
+    # Whoever repeats a request that was in time is to get its order, also when that has expired since.
+    earliest = now if client_order_id is None and idempotency_key is None else LONG_AGO
     order = OrderRequest(
         user_id=user_id,
         order_type=order_type,
@@ -90,8 +96,8 @@ def read_order(values: Mapping[str, Any], idempotency_key: str | None = None, *,
         limit_price=_read_limit_price(fields, order_type),
         trigger_price=_read_trigger_price(fields, order_type),
         time_in_force=fields.read("timeInForce", _one_of(TimeInForce), TimeInForce.GTC),
-        expires_at=fields.read("expiresAt", _time_to_come(now), None),
-        client_order_id=fields.read("clientOrderId", _text, None),
+        expires_at=fields.read("expiresAt", _time(earliest, now), None),
+        client_order_id=client_order_id,
     )
     if order.time_in_force is TimeInForce.GTD:
         fields.require("expiresAt", "is required with timeInForce GTD")
@@ -343,7 +349,7 @@ def _venue(value: Any) -> str:
     return str(value)
 
 
-def _time_to_come(now: datetime) -> Callable[[Any], datetime]:
+def _time(earliest: datetime, now: datetime) -> Callable[[Any], datetime]:
     def read(value: Any) -> datetime:
         expected = "expected is a time with its zone, such as 2030-01-31T12:00:00Z"
         if not isinstance(value, str) or not _TIME.fullmatch(value):
@@ -353,7 +359,7 @@ def _time_to_come(now: datetime) -> Callable[[Any], datetime]:
             time = datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError) as wrong:
             raise _Refused(f"{shown(value)} is not a time; {expected}") from wrong
-        if time <= now:
+        if time <= earliest:
             raise _Refused(f"{value} is in the past; it is {now:%Y-%m-%dT%H:%M:%SZ} now")
         if time > now + LONGEST_WAIT:
             raise _Refused(f"{value} is too far away; at most {LONGEST_WAIT.days} days are allowed")

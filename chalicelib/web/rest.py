@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from chalicelib.execution.cancellation import Cancellation, NotCancellable
-from chalicelib.execution.intake import IdempotencyConflict, Intake
+from chalicelib.execution.intake import IdempotencyConflict, Intake, TooLate
 from chalicelib.observability import logger
 from chalicelib.orders.order import Order
 from chalicelib.resources import ResourceUnavailable
@@ -17,7 +17,7 @@ from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.viewers import Viewers
 from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict, Launches
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
-from chalicelib.web.problems import RequestError
+from chalicelib.web.problems import RequestError, invalid
 from chalicelib.web.requests import (
     read_launch,
     read_object,
@@ -59,6 +59,8 @@ class Rest:
             order = self.intake.place(request)
         except IdempotencyConflict as conflict:
             raise RequestError(HTTPStatus.CONFLICT, str(conflict)) from conflict
+        except TooLate as late:
+            raise invalid({"expiresAt": str(late)}) from late
         return {
             "orderId": order.order_id,
             "message": "Order accepted",

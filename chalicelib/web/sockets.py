@@ -10,7 +10,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from chalicelib.execution.intake import IdempotencyConflict, Intake
+from chalicelib.execution.intake import IdempotencyConflict, Intake, TooLate
 from chalicelib.observability import logger
 from chalicelib.resources import Queue, ResourceUnavailable
 from chalicelib.store.orders import OrderStore
@@ -100,6 +100,8 @@ class Sockets:
             order = self.intake.place(request, before_publishing=lambda order_id: self._listen(connection_id, order_id))
         except IdempotencyConflict as conflict:
             raise RequestError(HTTPStatus.CONFLICT, str(conflict)) from conflict
+        except TooLate as late:
+            raise invalid({"expiresAt": str(late)}) from late
         try:
             # An order that was there already publishes nothing now; a new one has nothing left to replay.
             self.publisher.replay(order.order_id, connection_id)

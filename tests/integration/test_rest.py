@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -160,6 +161,20 @@ def test_the_same_request_many_times_at_once_gives_one_order(make_engine, databa
 
     assert len(set(placed)) == 1
     assert database.count("orders") == database.count("order_events") == 1
+
+
+def test_a_request_that_is_repeated_after_its_time_gives_the_order_it_gave_before(make_engine, serve, api):
+    now = [datetime.now(UTC)]
+    serve(make_engine(clock=lambda: now[0]))
+    lifetime = {"timeInForce": "GTD", "expiresAt": (now[0] + timedelta(minutes=1)).isoformat()}
+    order_id = api.place(**lifetime, clientOrderId="k1")
+    now[0] += timedelta(minutes=2)
+
+    assert api.place(**lifetime, clientOrderId="k1") == order_id
+    for key in ({"clientOrderId": "k2"}, {}):
+        late = api.post(order_body(**lifetime, **key))
+        assert_problem(late, 400)
+        assert set(late.body["errors"]) == {"expiresAt"}
 
 
 def test_the_same_key_with_another_body_is_a_conflict(api, database):

@@ -61,8 +61,6 @@ def test_a_secret_without_the_prefix_is_its_own_key():
 
 @given(secret=st.text(min_size=1).filter(lambda text: not text.startswith("whsec_")), body=st.binary())
 def test_whatever_the_secret_and_the_body_a_signed_message_passes(secret, body):
-    assume(secret.isprintable())
-
     assert verify(secret, sign(secret, "msg_1", SENT, body), body, NOON) == "msg_1"
 
 
