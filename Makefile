@@ -32,11 +32,11 @@ format: setup ## Rewrite the code in the project's style
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-demo: setup ## Submit five orders and watch them (the stack must be running)
-	@$(BIN)/python -m infra.local.demo
+demo: setup ## Watch orders that execute and orders that wait on a running stack (ARGS=market, ARGS=waiting)
+	@$(BIN)/python -m infra.local.demo $(ARGS)
 
 bench: setup ## Measure throughput and latency on a stack of its own
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(ARGS)
 
 chaos: setup ## Kill parts of a running stack and check that no order is lost or swapped twice
 	@$(BIN)/python -m tests.chaos $(ARGS)

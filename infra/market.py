@@ -49,7 +49,9 @@ class MarketError(Exception):
     """The deployed engine has no such function, or it failed, or refused what it was asked for."""
 
 
-def request_of(pair: str | None, base_price: str | None, walk: str | None, reset: bool) -> dict[str, Any]:
+def request_of(
+    pair: str | None, base_price: str | None = None, walk: str | None = None, reset: bool = False
+) -> dict[str, Any]:
     """Return the event that asks for this; numbers stay text, so that none passes through a float."""
     if reset:
         return {"action": "reset", "pair": pair}

@@ -1,4 +1,4 @@
-"""``make run`` and ``make demo`` as processes: what they say, how they exit, and what they leave behind."""
+"""The project's commands as processes: what they say, how they exit, and what they leave behind."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -152,7 +153,7 @@ def test_everything_listens_on_loopback_only(client: Client, stack: Stack) -> No
 def test_demo_shows_five_orders_confirmed(stack: Stack, settings: dict[str, str]) -> None:
     port = stack.url.rpartition(":")[2]
 
-    code, printed = outcome("infra.local.demo", settings={**settings, "PORT": port})
+    code, printed = outcome("infra.local.demo", "market", settings={**settings, "PORT": port})
 
     assert code == 0
     assert len([line for line in printed.splitlines() if "●━●━●━●━● confirmed" in line]) == 5
@@ -166,3 +167,98 @@ def test_demo_without_a_stack_says_what_to_do(settings: dict[str, str]) -> None:
 
     assert code == 1
     assert printed == f"Nothing answers at ws://localhost:{port}/ws: run `make run` first, in another terminal.\n"
+
+
+def test_demo_shows_orders_that_wait_and_leaves_nothing_behind(
+    client: Client, stack: Stack, settings: dict[str, str]
+) -> None:
+    port = stack.url.rpartition(":")[2]
+    stack_of_this_test = ("--endpoint-url", stack.aws_endpoint_url)
+
+    code, printed = outcome("infra.local.demo", "waiting", *stack_of_this_test, settings={**settings, "PORT": port})
+
+    assert code == 0, printed
+    ends = [line for line in printed.splitlines() if "✓ confirmed" in line or "◌" in line]
+    assert [line.split()[1] for line in ends] == ["limit", "stop", "limit", "sniper", "limit"]
+    assert ["≤ 120" in line for line in ends if "expired" in line] == [True]
+    assert ["≥ 157.5" in line for line in ends if "cancelled" in line] == [True]
+    assert "5 of 5 ended as they should" in printed
+    pending = client.get("/api/orders", status="pending", limit=100).body["orders"]
+    assert [order for order in pending if order["userId"] == "demo"] == []
+    _, listed = outcome("infra.market", *stack_of_this_test, settings=settings)
+    assert "SOL/USDC" not in listed
+    assert "WIF/USDC" not in listed
+
+
+def test_demo_says_so_when_the_market_cannot_be_steered(stack: Stack, settings: dict[str, str]) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    arguments = ("waiting", "--endpoint-url", nobody)
+
+    code, printed = outcome("infra.local.demo", *arguments, settings={**settings, "PORT": stack.url.rpartition(":")[2]})
+
+    assert code == 1
+    assert printed.startswith(f"The market at {nobody} cannot be steered: ")
+    assert "--endpoint-url" in printed
+
+
+def test_market_is_steered_listed_and_reset_by_command(client: Client, stack: Stack, settings: dict[str, str]) -> None:
+    def market(*arguments: object) -> tuple[int, str]:
+        return outcome("infra.market", *arguments, "--endpoint-url", stack.aws_endpoint_url, settings=settings)
+
+    def price() -> Any:
+        quote = client.get("/api/quotes", tokenIn="RAY", tokenOut="USDT", amount=1).body
+        return quote["quotes"][quote["chosen"]]["price"]
+
+    try:
+        code, printed = market("RAY/USDT", 9, "--walk", "0.01")
+        assert (code, "RAY/USDT" in printed) == (0, True)
+        assert 8.5 < price() < 9.5
+        assert "RAY/USDT" in market()[1]
+    finally:
+        code, printed = market("--reset", "RAY/USDT")
+
+    assert (code, "RAY/USDT" in printed) == (0, False)
+    assert 2.4 < price() < 2.6
+    assert market("RAY/RAY", 9)[0] == 1
+    assert market("RAY/USDT")[0] == 2
+
+
+def test_launch_command_wakes_a_sniper(client: Client, stack: Stack, settings: dict[str, str]) -> None:
+    where = ("--endpoint-url", stack.aws_endpoint_url)
+    with client.socket() as socket:
+        socket.send(
+            {"action": "execute", "userId": "u1", "orderType": "sniper", "amount": 10}
+            | {"tokenIn": "WIF", "tokenOut": "USDT"}
+        )
+        assert [socket.receive()["event"] for _ in range(2)] == ["pending", "waiting"]
+
+        code, printed = outcome(
+            "infra.launch", "WIF/USDT", "--pool", "launched-by-command", "--url", stack.url, settings=settings
+        )
+        assert (code, printed) == (0, "WIF/USDT launched in pool launched-by-command: 1 order was woken.\n")
+        # Announced too early, it finds no pool; the market watch wakes it again when there is one.
+        assert [socket.receive()["event"] for _ in range(2)] == ["triggered", "waiting"]
+        try:
+            outcome("infra.market", "WIF/USDT", 2.5, *where, settings=settings)
+            assert socket.events_until_end()[-1]["status"] == "confirmed"
+        finally:
+            outcome("infra.market", "--reset", "WIF/USDT", *where, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "secret", "code", "says"),
+    [
+        (("WIF/WIF", "--venue", "orca"), "", 1, "venue: 'orca' is not a known venue"),
+        (("WIF/USDC",), "another secret", 1, "(status 401)"),
+        (("WIF/USDC", "--url", "https://engine.example"), "", 2, "LAUNCH_WEBHOOK_SECRET is not set"),
+    ],
+)
+def test_launch_command_says_why_a_launch_was_not_taken(
+    stack: Stack, settings: dict[str, str], arguments: tuple[str, ...], secret: str, code: int, says: str
+) -> None:
+    environment = {**settings, "PORT": stack.url.rpartition(":")[2], "LAUNCH_WEBHOOK_SECRET": secret}
+
+    refused, printed = outcome("infra.launch", *arguments, "--pool", "not-taken", settings=environment)
+
+    assert refused == code
+    assert says in printed

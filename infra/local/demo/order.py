@@ -57,7 +57,7 @@ class DemoOrder:
         """Whether an event is about this order; the first one tells which id it was given."""
         if self.order_id:
             return bool(event["orderId"] == self.order_id)
-        return event["details"].get("clientOrderId") == self.client_order_id
+        return bool(event["details"].get("clientOrderId") == self.client_order_id)
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """Take in one event."""

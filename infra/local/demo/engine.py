@@ -125,8 +125,9 @@ class LocalEngine:
 async def submit(socket: ClientConnection, orders: Sequence[DemoOrder]) -> None:
     """Place all orders on one connection."""
     for order in orders:
-        await socket.send(order.message())
+        # First: whoever is interrupted while sending must take it for sent.
         order.mark_sent()
+        await socket.send(order.message())
 
 
 async def listen(socket: ClientConnection, orders: Sequence[DemoOrder], until: Callable[[], bool]) -> None:

@@ -1,0 +1,186 @@
+import asyncio
+import io
+import json
+from contextlib import suppress
+from decimal import Decimal
+
+import pytest
+from rich.console import Console
+
+from infra.cloud import Target
+from infra.local.demo.engine import DemoError
+from infra.local.demo.waiting_cast import five_waiting_orders
+from infra.local.demo.waiting_orders import Scene
+from infra.local.demo.waiting_screen import WaitingScreen
+
+URL = "ws://localhost:3000/ws"
+
+
+class PretendEngine:
+    """The engine and a connection to it: orders wait at once, and end at once when they should."""
+
+    url = "http://localhost:3000"
+    target = Target(stage="local", endpoint_url="http://127.0.0.1:4566")
+
+    def __init__(self):
+        self.fails_at = None
+        self.sees_prices = True
+        self.prices = {}
+        self.waiting = {}
+        self.placed = asyncio.Event()
+        self.takes_more = asyncio.Event()
+        self.takes_more.set()
+        self._messages = asyncio.Queue()
+
+    async def send(self, message):
+        order = json.loads(message)
+        order_id = f"{len(self.waiting):08}-0000"
+        self.waiting[order_id] = order
+        self._say(order_id, "pending", "pending", clientOrderId=order["clientOrderId"])
+        self._say(order_id, "waiting", "pending")
+        self.placed.set()
+        await self.takes_more.wait()
+
+    async def recv(self):
+        return await self._messages.get()
+
+    async def net_price(self, order):
+        return Decimal(self.prices.get(order.pair, "150")) if self.sees_prices else Decimal(150)
+
+    async def set_price(self, pair, base_price):
+        self._fail("set_price")
+        self.prices[pair] = base_price
+        for order_id, order in list(self.waiting.items()):
+            below = order.get("limitPrice") if order["side"] == "buy" else order.get("triggerPrice")
+            if below is not None and pair == "SOL/USDC" and Decimal(base_price) < Decimal(below):
+                self._end(order_id, "confirmed")
+            elif "expiresAt" in order and base_price == "138":
+                self._end(order_id, "expired")
+
+    async def reset_price(self, pair):
+        self._fail("reset_price")
+        self.prices.pop(pair, None)
+
+    async def announce(self, launch):
+        self._fail("announce")
+        for order_id, order in list(self.waiting.items()):
+            if order["tokenIn"] == launch.token_in:
+                self._end(order_id, "confirmed")
+
+    async def cancel(self, order):
+        in_time = order.order_id in self.waiting
+        if in_time:
+            self._end(order.order_id, "cancelled")
+        return in_time
+
+    def _fail(self, where):
+        if self.fails_at is not None and where in self.fails_at:
+            raise DemoError(f"{where} failed")
+
+    def _end(self, order_id, status):
+        del self.waiting[order_id]
+        self._say(order_id, status, status)
+
+    def _say(self, order_id, event, status, **details):
+        self._messages.put_nowait(
+            json.dumps({"event": event, "orderId": order_id, "status": status, "details": details})
+        )
+
+
+def scene_on(engine):
+    return Scene(engine=engine, socket=engine, cast=five_waiting_orders(), reading_seconds=0)
+
+
+def test_each_order_of_the_waiting_scene_ends_as_it_should():
+    async def play():
+        engine = PretendEngine()
+        scene = scene_on(engine)
+        await scene.play()
+        assert [order.status for order in scene.cast.orders] == [
+            *("confirmed", "confirmed", "expired", "confirmed", "cancelled"),
+        ]
+        assert all(order.ended_as_meant for order in scene.cast.orders)
+        assert (engine.waiting, engine.prices) == ({}, {})
+
+    asyncio.run(play())
+
+
+def test_a_waiting_scene_that_breaks_off_leaves_no_order_and_no_price_behind():
+    async def play():
+        engine = PretendEngine()
+        engine.fails_at = ("announce",)
+        scene = scene_on(engine)
+        with pytest.raises(DemoError, match="announce failed"):
+            await scene.play()
+        assert (engine.waiting, engine.prices) == ({}, {})
+        assert scene.cast.sniper.status == "cancelled"
+
+    asyncio.run(play())
+
+
+def test_an_interrupted_waiting_scene_leaves_no_order_and_no_price_behind():
+    async def play():
+        engine = PretendEngine()
+        engine.takes_more.clear()
+        scene = scene_on(engine)
+        playing = asyncio.create_task(scene.play())
+        await engine.placed.wait()
+        playing.cancel()
+        with suppress(asyncio.CancelledError):
+            await playing
+        assert playing.cancelled()
+        assert (engine.waiting, engine.prices) == ({}, {})
+
+    asyncio.run(play())
+
+
+def test_what_went_wrong_first_is_told_even_if_the_market_cannot_be_reset_then():
+    async def play():
+        engine = PretendEngine()
+        engine.fails_at = ("announce", "reset_price")
+        with pytest.raises(DemoError, match="announce failed"):
+            await scene_on(engine).play()
+
+    asyncio.run(play())
+
+
+def test_a_market_that_cannot_be_reset_is_an_error_though_all_else_went_well():
+    async def play():
+        engine = PretendEngine()
+        engine.fails_at = ("reset_price",)
+        with pytest.raises(DemoError, match="reset_price failed"):
+            await scene_on(engine).play()
+
+    asyncio.run(play())
+
+
+def test_a_price_that_is_set_on_another_stack_than_the_one_shown_is_noticed():
+    async def play():
+        engine = PretendEngine()
+        engine.sees_prices = False
+        with pytest.raises(DemoError, match=r"SOL/USDC was set to 138 .* quotes 150\. Are these two stacks\?"):
+            await scene_on(engine).play()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_waiting_scene_fits_on_a_terminal_without_breaking_a_line(width):
+    async def play():
+        scene = scene_on(PretendEngine())
+        await scene.play()
+        for order in scene.cast.orders:
+            order.executed_price = order.market_price = Decimal("1234.5678")
+            order.stage, order.status, order.retries, order.ended_at = "submitted", "submitted", 2, None
+        return scene
+
+    scene = asyncio.run(play())
+    printed = io.StringIO()
+    console = Console(file=printed, width=width, highlight=False)
+    console.print(WaitingScreen(console, URL, scene.cast.orders, scene.story))
+
+    lines = printed.getvalue().splitlines()
+    assert len(lines) == 4 + len(scene.cast.orders) + 1 + len(scene.story) + 3
+    assert len(lines) < 24
+    assert len([line for line in lines if "submitted ↻2" in line and "1,234.6" in line]) == 5
+    assert all(any(moment.what in line for line in lines) for moment in scene.story)
