@@ -57,7 +57,7 @@ class Dispatcher:
             chosen = [order.order_id for order in orders if (order.order_type is OrderType.SNIPER) is sniping]
             if not chosen:
                 continue
-            waits = self.pacer.take_turns(chosen, lane)
+            waits = self.pacer.take_turns(chosen, lane, anew=True)
             self._note_long_waits(chosen, waits)
             queue = self.priority if sniping else self.orders
             queue.send_all([{"orderId": order_id} for order_id in chosen], waits)

@@ -175,10 +175,11 @@ class Pacer:
         """Give an order the next turn of a lane, unless it has one; return how many seconds away it is."""
         return self.take_turns([order_id], lane)[0]
 
-    def take_turns(self, order_ids: Sequence[str], lane: Lane) -> list[float]:
+    def take_turns(self, order_ids: Sequence[str], lane: Lane, *, anew: bool = False) -> list[float]:
         """Give each order a turn, unless it has one or has started; return how many seconds away each is.
 
-        Triggered orders take a new turn whatever they had: they started long ago, when they were first looked at.
+        With ``anew`` they take a new turn whatever they had: orders that leave the book started long ago, when they
+        were first looked at.
 
         Without Redis there are no turns: who has none yet need not wait, which is said in the log once.
         """
@@ -188,7 +189,7 @@ class Pacer:
         burst = TRIGGERED_BURST_SECONDS if lane is Lane.TRIGGERED else 0
         arguments: list[Any] = [self._now(), int(60_000_000 / rate), burst * 1_000_000]
         # Without a rate nobody asks at the start: it is the delay of its message that spreads a triggered order.
-        arguments += [lane.value, int(lane is Lane.TRIGGERED), int(self._rate > 0)]
+        arguments += [lane.value, int(anew), int(self._rate > 0)]
         waits: list[float] = []
         try:
             for start in range(0, len(order_ids), ORDERS_AT_ONCE):

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from chalicelib.execution.pacing import TOLERANCE_SECONDS, Pacer
+from chalicelib.execution import pacing
+from chalicelib.execution.pacing import TOLERANCE_SECONDS, TRIGGERED_PER_SLOT_MINUTE, Lane, Pacer
 from tests.builders import NOON
 from tests.integration.cloud import NO_REDIS
 
@@ -196,7 +197,7 @@ def test_triggered_orders_are_spread_over_half_the_rate_after_a_seconds_worth(pa
     waits = pacer.take_turns([f"order {number}" for number in range(200)], Lane.TRIGGERED)
 
     assert waits == pytest.approx([max(1.2 * number - 1, 0) for number in range(200)], abs=1e-3)
-    assert sum(wait < 60 for wait in waits) <= 50 + 1, "half of a hundred a minute, and the seconds's worth"
+    assert sum(wait < 60 for wait in waits) <= 50 + 1, "half of a hundred a minute, and the second's worth"
 
 
 @pytest.mark.parametrize(("rate", "slots", "per_minute"), [(0, 2, 150), (10_000, 2, 150), (200, 2, 100), (7, 2, 3.5)])
@@ -247,7 +248,7 @@ def test_a_triggered_order_that_started_long_ago_is_paced_again(pacer, clock):
     clock.pass_time(600)
     pacer.take_turns([f"other {number}" for number in range(10)], Lane.TRIGGERED)
 
-    wait = pacer.take_turn("waits in the book", Lane.TRIGGERED)
+    wait = pacer.take_turns(["waits in the book"], Lane.TRIGGERED, anew=True)[0]
 
     assert wait == pytest.approx(10 * 1.2 - 1, abs=1e-3)
     assert pacer.start("waits in the book") == pytest.approx(wait)
@@ -258,7 +259,7 @@ def test_a_triggered_order_that_started_long_ago_is_paced_again(pacer, clock):
 def test_each_time_an_order_is_triggered_it_takes_another_turn(pacer):
     pacer.take_turns([f"order {number}" for number in range(10)], Lane.TRIGGERED)
 
-    assert pacer.take_turn("order 0", Lane.TRIGGERED) == pytest.approx(10 * 1.2 - 1, abs=1e-3)
+    assert pacer.take_turns(["order 0"], Lane.TRIGGERED, anew=True)[0] == pytest.approx(10 * 1.2 - 1, abs=1e-3)
 
 
 def test_a_sniper_starts_at_once_although_a_hundred_arrivals_wait(pacer):
@@ -319,6 +320,20 @@ def test_overdue_snipers_start_at_the_rate_and_not_all_at_once(pacer, clock):
     assert pacer.start(names[at_once]) == 0.0, "and each starts when it was told to"
 
 
+def test_a_sniper_does_not_overtake_snipers_who_have_a_place(pacer, clock):
+    names = [f"sniper {number}" for number in range(20)]
+    pacer.take_turns(names, Lane.PRIORITY)
+    clock.pass_time(600)
+    last_place = max(pacer.start(name) for name in names)
+    the_gate_is_open_again = 2
+    clock.pass_time(the_gate_is_open_again)
+
+    pacer.take_turn("late", Lane.PRIORITY)
+
+    assert pacer.start("arrival") == 0.0
+    assert pacer.start("late") == pytest.approx(last_place + INTERVAL - the_gate_is_open_again, abs=1e-3)
+
+
 def test_a_snipers_start_counts_at_the_gate(pacer, clock):
     names = [f"order {number}" for number in range(10)]
     pacer.take_turns(names, Lane.ARRIVALS)
@@ -340,6 +355,20 @@ def test_a_snipers_retry_needs_no_turn(pacer, clock):
     assert pacer.start("sniper") == 0.0
 
 
+def test_snipers_that_a_launch_wakes_take_turns_however_long_ago_they_were_first_looked_at(pacer, clock):
+    names = [f"sniper {number}" for number in range(5)]
+    for name in names:
+        pacer.take_turn(name, Lane.PRIORITY)
+        clock.pass_time(INTERVAL)
+        assert pacer.start(name) == 0.0
+    clock.pass_time(600)
+
+    waits = pacer.take_turns(names, Lane.PRIORITY, anew=True)
+
+    assert waits == pytest.approx([number * INTERVAL for number in range(5)], abs=1e-6)
+    assert [pacer.start(name) for name in names] == pytest.approx(waits, abs=1e-6)
+
+
 def test_an_order_without_an_entry_is_an_arrival(pacer):
     pacer.take_turn("arrival")
 
@@ -357,12 +386,27 @@ def test_without_redis_nobody_waits_in_any_lane_and_the_log_says_so_once(make_en
     assert "Redis is not available" in warnings[0]
 
 
-def test_what_lanes_keep_in_redis_stays_an_hour_longer_than_it_is_needed(pacer, cache, clock):
+def test_what_lanes_keep_in_redis_stays_an_hour_longer_than_it_is_needed(pacer, cache):
     for lane in Lane:
-        pacer.take_turns([f"{lane} {number}" for number in range(100)], lane)
-    clock.pass_time(30)
-    for lane in Lane:
-        for number in range(50):
+        waits = pacer.take_turns([f"{lane} {number}" for number in range(100)], lane)
+        for number in (0, 1, 98, 99):
             pacer.start(f"{lane} {number}")
+            kept = cache.pttl(f"pacing:order:{lane} {number}") / 1000
+            assert waits[number] + 3590 < kept <= waits[number] + 3601
 
-    assert all(3_590_000 < cache.pttl(key) < 3_600_000 + 180_000 for key in cache.scan_iter())
+    assert all(3590 < cache.pttl(key) / 1000 < 3600 + 180 for key in cache.scan_iter())
+
+
+def test_an_order_that_snipers_moved_back_keeps_its_place_as_long_as_it_needs_it(make_engine, clock, cache):
+    pacer = Pacer(make_engine().redis, 1, SLOTS, clock)
+    pacer.take_turns(["first", "second"], Lane.ARRIVALS)
+    clock.pass_time(600)
+    assert [pacer.start("first"), pacer.start("second")] == pytest.approx([0.0, 57.0], abs=1e-3)
+    for sniper in range(90):
+        clock.pass_time(pacer.take_turn(f"sniper {sniper}", Lane.PRIORITY))
+        assert pacer.start(f"sniper {sniper}") == 0.0
+
+    wait = pacer.start("second")
+
+    assert wait == pytest.approx(57 + 60, abs=0.1), "ninety minutes back, of which eighty-nine have passed"
+    assert cache.pttl("pacing:order:second") / 1000 == pytest.approx(wait + 3600, abs=10)
