@@ -392,6 +392,7 @@ def test_no_single_crash_loses_or_repeats_an_order_that_waits(make_world, databa
     assert crashes > 20
 
 
+@pytest.mark.timeout(400)  # thousands of lives: over a minute on two cores
 def test_no_pair_of_crashes_loses_or_repeats_an_order(make_world, database, monkeypatch, capsys):
     pairs = 0
     for first in every_kill():

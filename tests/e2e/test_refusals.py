@@ -194,7 +194,7 @@ def test_path_that_is_not_served_is_not_found(client: Client, path: str) -> None
         ("PUT", "/api/orders", "GET, POST"),
         ("POST", "/api/quotes", "GET"),
         ("DELETE", "/health", "GET"),
-        ("PATCH", f"/orders/{UNKNOWN_ORDER}", "GET"),
+        ("PATCH", f"/orders/{UNKNOWN_ORDER}", "DELETE, GET"),
     ],
 )
 def test_method_that_is_not_served_names_those_that_are(client: Client, method: str, path: str, allowed: str) -> None:
