@@ -1,5 +1,6 @@
 """The cloud a stage lives in, AWS or an emulator of it, and what is deployed there."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ LOCAL_ENDPOINT = Path(__file__).parents[1] / ".local" / "endpoint"
 """Where ``make run`` writes down the emulator's address, which differs each time."""
 
 Outputs = dict[str, str]
+
+
+class FunctionError(Exception):
+    """The deployed engine has no such function, it failed, or it refused what it was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,24 @@ class Target:
         """Return the deployed stack's outputs."""
         description = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
+
+    def call(self, output: str, request: Mapping[str, Any]) -> Any:
+        """Call an operators' function, by the output that names it, and return its answer.
+
+        Raises:
+            BotoCoreError, ClientError: the engine is not there.
+            FunctionError: it has no such function, that failed, or it answered with an error.
+        """
+        function = self.outputs().get(output)
+        if function is None:
+            raise FunctionError(f"the stack {self.stack} has no {output}; deploy it anew")
+        answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
+        payload = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise FunctionError(f"its function failed: {payload}")
+        if isinstance(payload, dict) and "error" in payload:
+            raise FunctionError(payload["error"])
+        return payload
 
 
 def target_of(stage: str, region: str | None = None, endpoint_url: str | None = None) -> Target:

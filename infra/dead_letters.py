@@ -5,7 +5,6 @@ operator's machine may not.
 """
 
 import argparse
-import json
 import sys
 from typing import Any
 
@@ -13,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from infra.cloud import Target, target_of
+from infra.cloud import FunctionError, target_of
 
 
 def main() -> int:
@@ -28,35 +27,14 @@ def main() -> int:
     target = target_of(options.stage, options.region, options.endpoint_url)
     request = {"action": options.action, **({"messageIds": options.message_ids} if options.message_ids else {})}
     try:
-        letters = call_dead_letters(target, request)
-    except (BotoCoreError, ClientError, DeadLettersError) as error:
+        letters = target.call("DeadLettersFunction", request)
+    except (BotoCoreError, ClientError, FunctionError) as error:
         print(f"The engine at {target.place} cannot be asked: {error}", file=sys.stderr)
         return 1
     Console().print(_table(letters) if letters else "There are no dead letters.")
     if options.action == "redrive" and letters:
         print(f"{len(letters)} redriven.")
     return 0
-
-
-class DeadLettersError(Exception):
-    """The deployed engine has no such function, or it failed."""
-
-
-def call_dead_letters(target: Target, request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Call the deployed function and return the dead letters it answers.
-
-    Raises:
-        BotoCoreError, ClientError: the engine is not there.
-        DeadLettersError: it has no such function, or that failed.
-    """
-    function = target.outputs().get("DeadLettersFunction")
-    if function is None:
-        raise DeadLettersError(f"the stack {target.stack} has no function for dead letters; deploy it anew")
-    answer = target.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
-    payload = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise DeadLettersError(f"its function failed: {payload}")
-    return list(payload)
 
 
 def _table(letters: list[dict[str, Any]]) -> Table:

@@ -5,7 +5,6 @@ function ``steer_market`` of the deployed engine, which reaches Postgres where a
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from infra.cloud import Target, target_of
+from infra.cloud import FunctionError, Target, target_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,15 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     target = target_of(options.stage, options.region, options.endpoint_url)
     try:
         pairs = call_market(target, request_of(options.pair, options.base_price, options.walk, options.reset))
-    except (BotoCoreError, ClientError, MarketError) as error:
+    except (BotoCoreError, ClientError, FunctionError) as error:
         print(f"The market at {target.place} cannot be steered: {error}", file=sys.stderr)
         return 1
     Console().print(_table(pairs) if pairs else "No pair is set: each has the price it started with.")
     return 0
-
-
-class MarketError(Exception):
-    """The deployed engine has no such function, or it failed, or refused what it was asked for."""
 
 
 def request_of(
@@ -62,22 +57,8 @@ def request_of(
 
 
 def call_market(target: Target, request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Call the deployed function and return the pairs that are set then.
-
-    Raises:
-        BotoCoreError, ClientError: the engine is not there.
-        MarketError: it has no such function, or that failed, or a value is not allowed.
-    """
-    function = target.outputs().get("SteerMarketFunction")
-    if function is None:
-        raise MarketError(f"the stack {target.stack} has no function to steer the market; deploy it anew")
-    answer = target.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
-    payload = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise MarketError(f"its function failed: {payload}")
-    if "error" in payload:
-        raise MarketError(payload["error"])
-    return list(payload)
+    """Call the deployed function and return the pairs that are set then; for what it raises see ``Target.call``."""
+    return list(target.call("SteerMarketFunction", request))
 
 
 def _table(pairs: list[dict[str, Any]]) -> Table:

@@ -195,33 +195,20 @@ def test_after_a_recorded_swap_the_next_worker_sends_the_same_bytes_and_never_qu
     assert database.order(order_id)["tx_hash"] == recorded["tx_hash"]
 
 
-def test_a_swap_that_was_noted_and_not_sent_is_sent_by_settlement(make_engine, serve, api, queues, database):
-    order_id = api.place()
-    dying = make_engine()
-    trouble_chain(dying, lost=1, error=WorkerDies())
-    with pytest.raises(WorkerDies):
-        dying.executor.execute(order_id)
-    assert database.order(order_id)["status"] == "submitted"
-    assert database.count("simulated_transactions") == 0
-
-    serve(make_engine())
-    queues.settlements.send({"orderId": order_id})  # recovery's
-    queues.work_off()
-
-    assert database.order(order_id)["status"] == "confirmed"
-    assert database.count("simulated_transactions") == 1
-    assert len(database.swaps(order_id)) == 1
-
-
-def test_a_swap_that_was_sent_by_a_worker_that_died_then_is_not_swapped_again(
-    make_engine, serve, api, queues, database
+@pytest.mark.parametrize("sent", [False, True], ids=["not sent", "sent"])
+def test_a_swap_whose_worker_died_once_it_was_submitted_is_settled_and_never_swapped_again(
+    make_engine, serve, api, queues, database, sent
 ):
     order_id = api.place()
     dying = make_engine()
-    fail_once(dying.settlements, "send", WorkerDies())
+    if sent:
+        fail_once(dying.settlements, "send", WorkerDies())
+    else:
+        trouble_chain(dying, lost=1, error=WorkerDies())
     with pytest.raises(WorkerDies):
         dying.executor.execute(order_id)
-    assert database.count("simulated_transactions") == 1
+    assert database.order(order_id)["status"] == "submitted"
+    assert database.count("simulated_transactions") == int(sent)
 
     serve(make_engine())
     queues.settlements.send({"orderId": order_id})  # recovery's

@@ -17,10 +17,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from chalicelib.orders.launch import Launch
-from infra.cloud import Target
+from infra.cloud import FunctionError, Target
 from infra.launch import LaunchError, post_launch
 from infra.local.demo.order import DemoOrder
-from infra.market import MarketError, call_market, request_of
+from infra.market import call_market, request_of
 
 PATIENCE_SECONDS = 60
 
@@ -104,7 +104,7 @@ class LocalEngine:
     async def _steer(self, request: dict[str, Any]) -> None:
         try:
             await asyncio.to_thread(call_market, self.target, request)
-        except (BotoCoreError, ClientError, MarketError) as error:
+        except (BotoCoreError, ClientError, FunctionError) as error:
             raise DemoError(
                 f"The market at {self.target.place} cannot be steered: {error}\n"
                 "Orders that wait are shown on a stack that `make run` started; --endpoint-url says where its AWS is."
