@@ -63,9 +63,9 @@ _WOKEN = "waits_for = NULL, wakes_when = NULL, wake_price = NULL"
 def _woken_by_price(wakes_when: str, comparison: str, nearest: str) -> str:
     """Write the query for the orders of one direction that the prices wake, those first that were reached first."""
     return f"""
-        SELECT woken.place
+        SELECT woken.id
         FROM prices CROSS JOIN LATERAL (
-            SELECT orders.ctid AS place FROM orders
+            SELECT id FROM orders
             WHERE waits_for = 'price' AND orders.token_in = prices.token_in AND orders.token_out = prices.token_out
               AND orders.side = prices.side AND wakes_when = '{wakes_when}' AND wake_price {comparison} prices.price
             ORDER BY wake_price {nearest}
@@ -75,8 +75,7 @@ def _woken_by_price(wakes_when: str, comparison: str, nearest: str) -> str:
     """
 
 
-# The update goes to the rows' places in the table, which are locked and so stay: looking each id up again would cost
-# more the more orders there are. A row that changed just before it was locked is not found and has its turn next time.
+# The ids go through an array, so that the update looks each one up instead of reading the whole table.
 _TRIGGER = f"""
     WITH prices AS (
         SELECT *
@@ -87,8 +86,7 @@ _TRIGGER = f"""
     ), moved AS (
         UPDATE orders
         SET {_WOKEN}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
-        WHERE ctid = ANY(ARRAY(SELECT place FROM rising UNION ALL SELECT place FROM falling LIMIT %(limit)s))
-          AND waits_for = 'price'
+        WHERE id = ANY(ARRAY(SELECT id FROM rising UNION ALL SELECT id FROM falling LIMIT %(limit)s))
         RETURNING *
     ), triggered AS (
         SELECT moved.*, prices.price AS market_price FROM moved JOIN prices USING (token_in, token_out, side)

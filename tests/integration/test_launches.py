@@ -9,7 +9,7 @@ from chalicelib.engine import Engine
 from chalicelib.web.signatures import sign
 from chalicelib.wire import encode_json
 from tests.integration.conftest import Answer, Api, MakeEngine
-from tests.integration.venues import fail_once
+from tests.integration.venues import fail_once, trouble_chain
 
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw=="
 LAUNCH = {"pool": "pool-1", "tokenIn": "WIF", "tokenOut": "USDC", "venue": "raydium"}
@@ -52,6 +52,33 @@ def test_a_sniper_waits_for_the_launch_of_its_token(api, queues, database, engin
     assert database.event_names(order_id) == ["pending", "waiting"]
     assert database.events(order_id)[1]["details"]["waitingFor"] == {"launch": "WIF", "against": "USDC"}
     assert database.order(order_id)["side"] == "buy"
+
+
+def test_a_sniper_keeps_to_the_priority_queue_from_its_first_look_through_every_retry(
+    api, queues, engine, announce, go_live, database
+):
+    go_live()
+    announce()
+    trouble_chain(engine, lost=1)
+    order_id = api.place(**SNIPER)
+    assert (queues.priority.count(), queues.orders.count()) == (1, 0)
+
+    queues.priority.poll()
+    database.change("UPDATE swaps SET expires_at = now() - interval '1 minute'")
+    queues.settlements.poll()
+    queues.clock.pass_time(3)
+    queues.settlements.poll()
+    assert database.event_names(order_id)[-1] == "retrying"
+    assert (queues.priority.count(), queues.orders.count()) == (1, 0)
+
+    queues.priority.drain()
+    let_it_stop = "UPDATE orders SET updated_at = now() - interval '1 hour', available_at = now() - interval '1 hour'"
+    database.change(let_it_stop)
+    assert engine.recovery.recover() == 1
+    assert (queues.priority.count(), queues.orders.count()) == (1, 0)
+    queues.work_off()
+
+    assert database.order(order_id)["status"] == "confirmed"
 
 
 def test_a_launch_wakes_its_snipers_onto_the_priority_queue(api, queues, database, announce, go_live):
