@@ -1,4 +1,4 @@
-"""How many orders a minute the ten slots carry, and how long the parts of it take.
+"""How many market orders a minute their slots carry, and how long the parts of it take.
 
 All orders are posted through the front door as fast as it takes them. A sample of them is watched on a WebSocket,
 as clients would; the rest is read from Postgres afterwards, whose clock all processes on this machine share.
@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, quantiles
+from statistics import mean
 
 import aiohttp
 import boto3
@@ -18,6 +18,9 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from app import EXECUTING_AT_ONCE
+from bench.figures import percentiles
+from chalicelib.config import PRIORITY_SLOTS
 from infra.local.stack import Stack
 
 ORDER = {"userId": "bench", "orderType": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": 1.5}
@@ -119,7 +122,7 @@ async def _measure(stack: Stack, orders: int) -> Figures:
         post_times=post_times,
         message_delays=[at - landed[order_id] for order_id, at in heard.items() if order_id in landed],
         round_trips=round_trips,
-        slots=10,
+        slots=EXECUTING_AT_ONCE - PRIORITY_SLOTS,
     )
 
 
@@ -179,8 +182,8 @@ def _execute_times(stack: Stack, since: float) -> list[float]:
 
 def show(console: Console, figures: Figures, package_megabytes: float) -> None:
     """Print the figures as a table."""
-    post_p50, post_p99 = _percentiles(figures.post_times)
-    message_p50, message_p99 = _percentiles(figures.message_delays)
+    post_p50, post_p99 = percentiles(figures.post_times)
+    message_p50, message_p99 = percentiles(figures.message_delays)
     share = figures.confirmed_per_minute / figures.slot_limit_per_minute
     table = Table(title=f"{figures.orders} market orders at once, documented delays, {figures.slots} slots")
     table.add_column("measured")
@@ -203,9 +206,3 @@ def show(console: Console, figures: Figures, package_megabytes: float) -> None:
     ):
         table.add_row(*row)
     console.print(table)
-
-
-def _percentiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """Return the median and the 99th percentile in milliseconds."""
-    cuts = quantiles(seconds, n=100, method="inclusive")
-    return cuts[49] * 1000, cuts[98] * 1000
