@@ -129,9 +129,9 @@ class Executor:
             self.publisher.publish(triggered)
         try:
             route = self.router.route(order.trade, order.attempts)
-        except SwapRefused as refused:
-            if order.order_type is OrderType.SNIPER:
-                return unlaunched(order, f"its pool is not live: {refused}")
+        except SwapRefused:
+            if order.order_type is OrderType.SNIPER and not self.router.has_pool(order.trade):
+                return unlaunched(order, f"no pool for {order.trade.pair} is live yet")
             raise
         return unmet_limit(order, route.best) or route
 

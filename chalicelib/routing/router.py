@@ -87,6 +87,14 @@ class Router:
                 return price.price
         raise SwapRefused(f"no venue has a pool for {trade.pair}")
 
+    def has_pool(self, trade: Trade) -> bool:
+        """Whether any venue has a live pool for the trade's pair.
+
+        Raises:
+            VenueUnavailable: no venue answers.
+        """
+        return bool(self.market_prices([(trade.token_in, trade.token_out)]))
+
     def _get_spots(self, pairs: Collection[str]) -> list[Mapping[str, Spot]]:
         asked = {name: self._pool.submit(venue.spot, pairs) for name, venue in self._venues.items()}
         spots: list[Mapping[str, Spot]] = []

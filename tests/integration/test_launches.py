@@ -132,6 +132,19 @@ def test_a_launch_does_not_count_before_the_pool_is_live(api, queues, database, 
     assert database.order(order_id)["status"] == "confirmed"
 
 
+def test_a_sniper_that_no_live_pool_can_serve_fails_and_does_not_wait_for_ever(
+    api, queues, database, announce, go_live
+):
+    go_live()
+    announce()
+
+    order_id = api.place(**SNIPER | {"amount": 10**9})
+    queues.work_off()
+
+    assert database.event_names(order_id) == ["pending", "failed"]
+    assert "cannot be bought" in database.order(order_id)["last_error"]
+
+
 def test_a_sniper_does_not_pay_more_than_its_limit(api, queues, database, announce, go_live, engine):
     order_id = api.place(**SNIPER, limitPrice=2)
     queues.work_off()
