@@ -1,12 +1,13 @@
 """The tokens that can be traded, and exact arithmetic in their base units."""
 
-from decimal import ROUND_DOWN, Context, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 
 import msgspec
 
 # Wide enough for any product of two amounts; the default context's 28 digits would round silently.
 EXACT = Context(prec=60)
-PRICE_DIGITS = Context(prec=12)
+PRICE_DIGITS = 12
+"""A price has as many significant digits at most."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ NATIVE = "SOL"
 """The chain's own coin: no token account holds it, so a swap wraps and unwraps it."""
 
 
-def round_price(price: Decimal) -> Decimal:
+def round_price(price: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:
     """Round a price to twelve significant digits; a whole number is written out: 1000, not 1E+3."""
-    rounded = PRICE_DIGITS.plus(price)
+    rounded = Context(prec=PRICE_DIGITS, rounding=rounding).plus(price)
     return Decimal(f"{rounded:f}")

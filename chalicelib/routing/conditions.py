@@ -8,10 +8,10 @@ amount alone, so that is exact for a pool, and an order too large for its market
 vain.
 """
 
-from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_UP, Decimal
 
 from chalicelib.orders.order import Order, Side, WaitsFor
-from chalicelib.orders.tokens import EXACT, TOKENS
+from chalicelib.orders.tokens import EXACT, TOKENS, round_price
 from chalicelib.orders.waiting import Unmet, WakesWhen
 from chalicelib.venues.venue import Quote
 
@@ -35,11 +35,12 @@ def unmet_limit(order: Order, quote: Quote) -> Unmet | None:
     sells = order.side is Side.SELL
     if quote.amount_out >= worst if sells else quote.amount_out <= worst:
         return None
-    short = EXACT.divide(worst, quote.amount_out)
+    # Rounded away from the market: what did not meet the limit is not woken by the same price.
+    wake_price = EXACT.multiply(quote.marginal_price(order.side), EXACT.divide(worst, quote.amount_out))
     return Unmet(
         waits_for=WaitsFor.PRICE,
         wakes_when=WakesWhen.AT_OR_ABOVE if sells else WakesWhen.AT_OR_BELOW,
-        wake_price=EXACT.multiply(quote.marginal_price(order.side), short),
+        wake_price=round_price(wake_price, ROUND_CEILING if sells else ROUND_FLOOR),
         waiting_for={"limitPrice": order.limit_price, "netPrice": quote.net_price, "venue": quote.venue},
         reason=f"the best net price is {quote.net_price:f}, the limit {order.limit_price:f}",
     )

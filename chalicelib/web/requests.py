@@ -338,8 +338,8 @@ def _price(value: Any) -> Decimal:
     if number > LARGEST_PRICE:
         raise _Refused(f"{number} is too large; at most {LARGEST_PRICE:f} is allowed")
     # Executed prices are rounded to as many: with more, one that keeps to its limit could look worse than it.
-    if len(EXACT.normalize(number).as_tuple().digits) > PRICE_DIGITS.prec:
-        raise _Refused(f"{number} has too many digits; a price has at most {PRICE_DIGITS.prec} significant ones")
+    if len(EXACT.normalize(number).as_tuple().digits) > PRICE_DIGITS:
+        raise _Refused(f"{number} has too many digits; a price has at most {PRICE_DIGITS} significant ones")
     return Decimal(f"{number:f}")
 
 

@@ -169,7 +169,7 @@ class Market:
         elif not base_price.is_finite() or not LOWEST_PRICE <= base_price <= HIGHEST_PRICE:
             raise ValueError(f"basePrice is {base_price}; it must be a number from {LOWEST_PRICE} to {HIGHEST_PRICE}")
         elif round_price(base_price) != base_price:
-            raise ValueError(f"basePrice is {base_price}; it must have at most {PRICE_DIGITS.prec} significant digits")
+            raise ValueError(f"basePrice is {base_price}; it must have at most {PRICE_DIGITS} significant digits")
         values = {"pair": pair, "reverse": _reverse(pair), "base_price": base_price, "walk": share}
         self._database.run(_SET, values)
         self._last_read = None
