@@ -25,6 +25,8 @@ TICK_SECONDS = 1.0
 WATCH_SECONDS = 65.0
 """A little longer than the minute between two calls, because a schedule is not punctual and nobody else looks."""
 BATCH = 1000
+MOST_BATCHES = 20
+"""For one look; however many there are, the next look is due and the function's time limited."""
 FARTHEST_TURN = 850.0
 """Seconds: SQS delays a message by at most 900. Orders whose turn would be farther away go on waiting in the book."""
 
@@ -48,12 +50,40 @@ class MarketWatch:
     def look(self) -> int:
         """Expire what is due and wake what the market reaches now; return how many orders were woken.
 
+        After a full batch it looks again at once, at new prices: thousands of orders reached by one price must not
+        keep others from expiring or from being woken in time.
+
         Raises:
             ResourceUnavailable: Postgres does not answer.
         """
-        self._expire()
+        woken = 0
+        for _ in range(MOST_BATCHES):
+            expired, triggered = self._expire(), self._wake()
+            woken += triggered
+            if max(expired, triggered) < BATCH:
+                break
+        if woken:
+            logger.info(f"the market reached {woken} orders")
+            count("OrdersReached", woken)
+        return woken
+
+    def _expire(self) -> int:
+        """End orders whose time is up; return how many.
+
+        Their viewers are due a look before anything is changed: should this process die in between, nothing else
+        would make them hear of the end.
+        """
+        due = self.book.due(BATCH)
+        if due:
+            self.publisher.catch_up_later(*due)
+            for step in self.book.expire(due):
+                self.publisher.publish(step)
+        return len(due)
+
+    def _wake(self) -> int:
+        """Wake a batch of the orders that the market reaches now; return how many."""
         pairs = self.book.waiting_pairs()
-        if not pairs or self.clock() < self._booked_up_until:
+        if not pairs:
             return 0
         try:
             prices = self.router.market_prices({(pair.token_in, pair.token_out) for pair in pairs})
@@ -67,43 +97,19 @@ class MarketWatch:
             for pair in pairs
             if pair.waits_for is WaitsFor.LAUNCH and (pair.token_in, pair.token_out) in live
         ]
-        return self._wake_launched(launched) + self._wake_reached(
-            [price for price in prices if (price.token_in, price.token_out) in awaited]
-        )
-
-    def _expire(self) -> None:
-        """End the orders whose time is up.
-
-        Their viewers are due a look before anything is changed: should this process die in between, nothing else
-        would make them hear of the end.
-        """
-        due = self.book.due(BATCH)
-        if not due:
-            return
-        self.publisher.catch_up_later(*due)
-        for step in self.book.expire(due):
-            self.publisher.publish(step)
+        reached = [price for price in prices if (price.token_in, price.token_out) in awaited]
+        return self._wake_launched(launched) + self._wake_reached(reached)
 
     def _wake_launched(self, pairs: Sequence[tuple[str, str | None]]) -> int:
         """Wake the snipers of pools that turn out to be live, or whose launch webhook was cut off."""
-        if not pairs:
-            return 0
-        woken = self.book.wake_launched(pairs, BATCH)
+        woken = self.book.wake_launched(pairs, BATCH) if pairs else []
         self.release.let_go(woken)
         return len(woken)
 
     def _wake_reached(self, prices: Sequence[MarketPrice]) -> int:
-        woken = 0
-        while prices:
-            batch = self.book.trigger(prices, BATCH)
-            woken += len(batch)
-            farthest = self.release.let_go(batch)
-            if farthest > FARTHEST_TURN:
-                self._booked_up_until = self.clock() + farthest - FARTHEST_TURN
-                break
-            if len(batch) < BATCH:
-                break
-        if woken:
-            logger.info(f"the market reached {woken} orders")
-            count("OrdersReached", woken)
-        return woken
+        has_room = self.clock() >= self._booked_up_until
+        woken = self.book.trigger(prices, BATCH) if prices and has_room else []
+        farthest = self.release.let_go(woken)
+        if farthest > FARTHEST_TURN:
+            self._booked_up_until = self.clock() + farthest - FARTHEST_TURN
+        return len(woken)

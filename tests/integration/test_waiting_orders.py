@@ -1,5 +1,6 @@
 """Orders that wait for a price: what puts them into the book, what wakes them, and what they never do."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -328,3 +329,40 @@ def test_the_schedule_starts_a_watch(engine, monkeypatch, place, market):
     market(90)
 
     assert app.watch_market(FIRST_SCHEDULED_EVENT, CONTEXT) == {"woken": 1}
+
+
+def test_many_orders_are_woken_and_expired_in_batches_each_at_the_price_of_its_moment(
+    engine, place, market, queues, database, monkeypatch
+):
+    monkeypatch.setattr("chalicelib.triggers.market_watch.BATCH", 2)
+    reached = [place(**limit("buy", 100)) for _ in range(5)]
+    due = [place(**limit("buy", 50), timeInForce="GTD", expiresAt=in_an_hour()) for _ in range(5)]
+    database.change("UPDATE orders SET expires_at = now() WHERE expires_at IS NOT NULL")
+    market(90)
+
+    assert engine.market_watch.look() == 5
+
+    assert {database.event_names(order_id)[-1] for order_id in reached} == {"triggered"}
+    assert {database.event_names(order_id)[-1] for order_id in due} == {"expired"}
+
+
+def test_orders_whose_turn_would_be_too_far_away_wait_in_the_book_until_there_is_room(
+    make_engine, serve, api, queues, database, monkeypatch
+):
+    """At one order a minute, half of it for triggered orders, the third one's turn is minutes away."""
+    monkeypatch.setattr("chalicelib.triggers.market_watch.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.market_watch.FARTHEST_TURN", 60.0)
+    engine = serve(make_engine())
+    for _ in range(6):
+        api.place(**limit("buy", 100))
+    queues.work_off()
+    slow = make_engine(ORDER_PROCESSOR_RATE="1")
+    now = [0.0]
+    watch = dataclasses.replace(slow.market_watch, clock=lambda: now[0])
+    engine.market.steer("SOL/USDC", Decimal(90))
+
+    assert (watch.look(), watch.look()) == (2, 0)
+    now[0] += 60
+    assert watch.look() == 2
+
+    assert database.rows("SELECT count(*) FROM orders WHERE waits_for = 'price'")[0]["count"] == 2
