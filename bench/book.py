@@ -129,7 +129,7 @@ class LookTimes:
 
     waiting: int
     claim: list[float] = field(default_factory=list)
-    """``Book.trigger`` when ``CROSSING`` orders cross, each time after a checkpoint.
+    """``Book.trigger_limits`` when ``CROSSING`` orders cross, each time after a checkpoint.
 
     Postgres logs a page whole when it first changes after a checkpoint, some 3 MB for such a claim. A market that
     moves now and then pays that, and so does every claim here, in both books.
@@ -141,7 +141,7 @@ class LookTimes:
     large book each finds pages that have not changed yet.
     """
     nothing_fires: list[float] = field(default_factory=list)
-    """``Book.waiting_pairs`` and ``Book.trigger`` when no order crosses."""
+    """``Book.waiting_pairs`` and ``Book.trigger_limits`` when no order crosses."""
     due: list[float] = field(default_factory=list)
     """``Book.due`` when no order's time is up."""
     take_stopped: list[float] = field(default_factory=list)
@@ -200,7 +200,7 @@ class _FilledBook:
         """Look once, with each statement, when there is nothing to find."""
         times, prices = self.times, self._prices(WakesWhen.AT_OR_BELOW)
         with _clock(times.nothing_fires):
-            pairs, woken = self.book.waiting_pairs(), self.book.trigger(prices, BATCH)
+            pairs, woken = self.book.waiting_pairs(), self.book.trigger_limits(prices, BATCH)
         with _clock(times.due):
             due = self.book.due(BATCH)
         with _clock(times.take_stopped):
@@ -213,7 +213,7 @@ class _FilledBook:
         self._reached[direction] += CROSSING_OF_GROUP
         prices = self._prices(direction)
         with _clock(times):
-            crossing = self.book.trigger(prices, BATCH)
+            crossing = self.book.trigger_limits(prices, BATCH)
         assert len(crossing) == CROSSING, f"{len(crossing)} orders crossed instead of {CROSSING}"
         self._connection.execute(_FINISH, ([step.order.order_id for step in crossing],))
         self._place(CROSSING)
@@ -233,7 +233,7 @@ class _FilledBook:
         self._reached[WakesWhen.AT_OR_BELOW] += CROSSING_OF_GROUP
         prices = self._prices(WakesWhen.AT_OR_BELOW)
         statements: dict[str, Callable[[Database], object]] = {
-            "trigger": lambda database: Book(database).trigger(prices, BATCH),
+            "trigger": lambda database: Book(database).trigger_limits(prices, BATCH),
             "waiting_pairs": lambda database: Book(database).waiting_pairs(),
             "due": lambda database: Book(database).due(BATCH),
             "take_stopped": lambda database: self._take_stopped(OrderStore(database)),
@@ -348,9 +348,9 @@ def show_book(console: Console, few: LookTimes, many: LookTimes) -> None:
         "ratio of p50",
     )
     for name, few_times, many_times, is_claim, how in (
-        (f"claim the {CROSSING} that cross", few.claim, many.claim, True, "Book.trigger, after a checkpoint"),
+        (f"claim the {CROSSING} that cross", few.claim, many.claim, True, "Book.trigger_limits, after a checkpoint"),
         ("… again and again", few.claim_again, many.claim_again, False, "no checkpoint: few pages against many"),
-        ("look, and nothing crosses", few.nothing_fires, many.nothing_fires, False, "Book.waiting_pairs and trigger"),
+        ("look, and nothing crosses", few.nothing_fires, many.nothing_fires, False, "Book.waiting_pairs, then that"),
         ("look for what is due", few.due, many.due, False, "Book.due, nothing is"),
         (
             "look for what has stopped",

@@ -74,6 +74,8 @@ class Burial:
             if order is not None and (revived := self.store.revive(order)) is not None:
                 self.publisher.publish(revived)
                 self.dispatcher.send(order)
+            elif order is not None and letter.queue == "orders":
+                self.dispatcher.send(order)
             else:
                 queue = self.settlements if letter.queue == "settlements" else self.orders
                 queue.send_text(letter.body)

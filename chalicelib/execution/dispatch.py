@@ -19,6 +19,8 @@ from chalicelib.store.orders import OrderStore
 SHORT_WAIT = 2.0
 """An order that waits no longer than this need not be told from one that has stopped: recovery is not that quick."""
 
+LANES_FROM_THE_BOOK = {OrderType.SNIPER: Lane.PRIORITY, OrderType.STOP: Lane.STOPS}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatcher:
@@ -53,14 +55,13 @@ class Dispatcher:
             ResourceUnavailable: Postgres or a queue does not answer; recovery queues what is missing.
         """
         last = 0.0
-        for lane, sniping in ((Lane.PRIORITY, True), (Lane.TRIGGERED, False)):
-            chosen = [order.order_id for order in orders if (order.order_type is OrderType.SNIPER) is sniping]
-            if not chosen:
-                continue
-            waits = self.pacer.take_turns(chosen, lane, anew=True)
-            self._note_long_waits(chosen, waits)
-            queue = self.priority if sniping else self.orders
-            queue.send_all([{"orderId": order_id} for order_id in chosen], waits)
+        by_kind: dict[OrderType, list[str]] = {}
+        for order in orders:
+            by_kind.setdefault(order.order_type, []).append(order.order_id)
+        for kind, order_ids in by_kind.items():
+            waits = self.pacer.take_turns(order_ids, LANES_FROM_THE_BOOK.get(kind, Lane.TRIGGERED), anew=True)
+            self._note_long_waits(order_ids, waits)
+            self._queue(kind).send_all([{"orderId": order_id} for order_id in order_ids], waits)
             last = max(last, *waits)
         return last
 

@@ -133,7 +133,7 @@ class Executor:
             if order.order_type is OrderType.SNIPER and not self.router.has_pool(order.trade):
                 return unlaunched(order, f"no pool for {order.trade.pair} is live yet")
             raise
-        return unmet_limit(order, route.best) or route
+        return unmet_limit(order, route) or route
 
     def _rest(self, order: Order, worker: UUID, unmet: Unmet) -> None:
         """Put an order into the book, or end it if it must not wait."""

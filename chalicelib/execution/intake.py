@@ -45,8 +45,20 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """A fingerprint: two requests with the same one ask for the same."""
-        return hashlib.sha256(encode_json(self)).hexdigest()
+        """A fingerprint: two requests with the same one ask for the same.
+
+        Conditions that were not given leave no trace in it, so that an order keeps the fingerprint it was given before
+        there were any.
+        """
+        fields = msgspec.structs.asdict(self)
+        unconditional = {
+            "limit_price": None,
+            "trigger_price": None,
+            "time_in_force": TimeInForce.GTC,
+            "expires_at": None,
+        }
+        given = {name: value for name, value in fields.items() if value != unconditional.get(name, ...)}
+        return hashlib.sha256(encode_json(given)).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

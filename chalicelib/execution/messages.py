@@ -10,7 +10,8 @@ from chalicelib.wire import decode_json
 
 LONGEST_OUTAGE_PAUSE = 30.0
 FRESH_COPY_AFTER = 30
-"""An outage must not use a message up: after so many receives a fresh copy takes its place."""
+"""Waiting, for a turn or for an outage to end, must not use a message up: after so many receives a fresh copy takes
+its place."""
 POISON_PAUSE = 0.0
 """Poison does not wait for its visibility to end: the sooner it is in the dead-letter queue, the better."""
 
@@ -81,18 +82,21 @@ def work_off(records: Collection[Record], queue: Queue, work: Callable[[Record],
             delay = work(record)
         except ResourceUnavailable as unavailable:
             logger.warning(f"message {record.message_id} given back: {unavailable}")
-            if not _replaced(record, queue):
+            if not _replaced(record, queue, outage_pause(record)):
                 _postpone(record, queue, outage_pause(record))
                 unfinished.append(record)
             continue
         except PoisonMessage as poison:
             logger.error(f"message {record.message_id} is poison: {poison}")
-            delay = POISON_PAUSE
+            _postpone(record, queue, POISON_PAUSE)
+            unfinished.append(record)
+            continue
         except Exception:
             logger.exception(f"message {record.message_id} cannot be worked on", body=record.text)
             unfinished.append(record)
             continue
-        if delay is not None:
+        # An order that has to wait for its turn again and again must not use its message up.
+        if delay is not None and not _replaced(record, queue, delay):
             _postpone(record, queue, delay)
             unfinished.append(record)
     return _failures(unfinished)
@@ -124,7 +128,8 @@ def work_off_together(
     except ResourceUnavailable as unavailable:
         logger.warning(f"{len(by_order)} orders given back: {unavailable}")
         by_order = {
-            order_id: [record for record in same if not _replaced(record, queue)] for order_id, same in by_order.items()
+            order_id: [record for record in same if not _replaced(record, queue, outage_pause(record))]
+            for order_id, same in by_order.items()
         }
         delays = {order_id: outage_pause(same[0]) for order_id, same in by_order.items() if same}
     for order_id, delay in delays.items():
@@ -134,12 +139,12 @@ def work_off_together(
     return _failures(unfinished)
 
 
-def _replaced(record: Record, queue: Queue) -> bool:
+def _replaced(record: Record, queue: Queue, delay: float) -> bool:
     """Put a fresh copy of a message that was received often on its queue; False if that is not needed or fails."""
     if record.receives < FRESH_COPY_AFTER:
         return False
     try:
-        queue.send_text(record.text, delay=outage_pause(record))
+        queue.send_text(record.text, delay=delay)
     except ResourceUnavailable:
         return False
     return True

@@ -6,11 +6,11 @@ its turn has come. The gate watches the starts: after an outage many turns are o
 only as many as the rate allows, with a few seconds' worth of tolerance for messages that SQS, which counts whole
 seconds, brings late. Whom it does not let through gets a place there, a time at which to come back.
 
-Three lanes keep orders out of each other's way. Arrivals have the whole rate. What the market watch triggers, perhaps
+Lanes keep orders out of each other's way. Arrivals have the whole rate. What the market watch triggers, perhaps
 thousands at once, is spread over half of it, and also without a rate over half of what the slots carry, so that
-arrivals go on. Snipers wait for nobody but each other. A closed gate does not stop a sniper: all who have a place there
-move back by one interval, so that the rate is kept. Where a closed gate would let several overdue snipers pass at once,
-the overtaking watches them: one an interval, without tolerance.
+arrivals go on; stops have such a lane of their own. Snipers wait for nobody but each other. A closed gate does not
+stop a sniper: all who have a place there move back by one interval, so that the rate is kept. Where a closed gate
+would let several overdue snipers pass at once, the overtaking watches them: one an interval, without tolerance.
 
 So no stretch of time sees more starts than the rate and the tolerance allow, and one more where snipers pass.
 
@@ -43,7 +43,9 @@ class Lane(StrEnum):
     ARRIVALS = "arrivals"
     """New orders."""
     TRIGGERED = "triggered"
-    """Orders that waited in the book and whose price was reached."""
+    """Orders that waited in the book and whose limit was reached."""
+    STOPS = "stops"
+    """Stops that were reached: a crowd of limit orders must not delay them."""
     PRIORITY = "priority"
     """Snipers."""
 
@@ -183,10 +185,11 @@ class Pacer:
 
         Without Redis there are no turns: who has none yet need not wait, which is said in the log once.
         """
-        rate = self._triggered_rate if lane is Lane.TRIGGERED else self._rate
+        triggered = lane in (Lane.TRIGGERED, Lane.STOPS)
+        rate = self._triggered_rate if triggered else self._rate
         if rate == 0:
             return [0.0] * len(order_ids)
-        burst = TRIGGERED_BURST_SECONDS if lane is Lane.TRIGGERED else 0
+        burst = TRIGGERED_BURST_SECONDS if triggered else 0
         arguments: list[Any] = [self._now(), int(60_000_000 / rate), burst * 1_000_000]
         # Without a rate nobody asks at the start: it is the delay of its message that spreads a triggered order.
         arguments += [lane.value, int(anew), int(self._rate > 0)]

@@ -30,10 +30,15 @@ class WakesWhen(StrEnum):
 
 
 class Unmet(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an order does not execute now. ``waiting_for`` says it to its owner, the rest to the book."""
+    """Why an order does not execute now. ``waiting_for`` says it to its owner, the rest to the book.
+
+    ``past_limit`` says that the market price is where the limit is or better, and only the order's own amount keeps it
+    from being met: then it is looked at again after a while, whatever the price.
+    """
 
     waits_for: WaitsFor
     wakes_when: WakesWhen | None = None
     wake_price: Decimal | None = None
+    past_limit: bool = False
     waiting_for: dict[str, Any]
     reason: str

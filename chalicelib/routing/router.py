@@ -69,7 +69,7 @@ class Router:
             return []
         answers = self._get_spots([f"{token_in}/{token_out}" for token_in, token_out in pairs])
         return [
-            MarketPrice(token_in, token_out, side, _best(side)([spot.net_price(side) for spot in spots]))
+            MarketPrice(token_in, token_out, side, best_of(side)([spot.net_price(side) for spot in spots]))
             for token_in, token_out in pairs
             if (spots := [spots[pair] for spots in answers if (pair := f"{token_in}/{token_out}") in spots])
             for side in Side
@@ -129,12 +129,13 @@ class Router:
 
 
 def select_best_dex(quotes: Sequence[Quote], side: Side) -> Quote:
-    """Choose by net price: a sell takes the highest, a buy pays the lowest."""
-    best = _best(side)([quote.net_price for quote in quotes])
+    """Choose by net price; the first of equals wins."""
+    best = best_of(side)([quote.net_price for quote in quotes])
     return next(quote for quote in quotes if quote.net_price == best)
 
 
-def _best(side: Side) -> Callable[[Iterable[Decimal]], Decimal]:
+def best_of(side: Side) -> Callable[[Iterable[Decimal]], Decimal]:
+    """Return how the best of several prices is found: a sell takes the highest, a buy pays the lowest."""
     return max if side is Side.SELL else min
 
 

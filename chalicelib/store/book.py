@@ -12,8 +12,8 @@ from psycopg.types.json import Jsonb
 
 from chalicelib.orders.launch import Launch
 from chalicelib.orders.lifecycle import statuses_before
-from chalicelib.orders.order import Status, WaitsFor
-from chalicelib.orders.waiting import MarketPrice
+from chalicelib.orders.order import Side, Status, WaitsFor
+from chalicelib.orders.waiting import MarketPrice, WakesWhen
 from chalicelib.resources import Database, Row
 from chalicelib.store.orders import BATCH_SECONDS, ORDER_COLUMNS, Step, event_of, read_order
 
@@ -57,39 +57,58 @@ _WAITING_PAIRS = f"""
     )
 """
 
-_WOKEN = "waits_for = NULL, wakes_when = NULL, wake_price = NULL"
+_WOKEN = "waits_for = NULL, wakes_when = NULL, wake_price = NULL, look_again_at = NULL"
 
 
-def _woken_by_price(wakes_when: str, comparison: str, nearest: str) -> str:
-    """Write the query for the orders of one direction that the prices wake, those first that were reached first."""
+def _reached(side: Side, wakes_when: WakesWhen) -> str:
+    """Write the query for the orders of one side and direction that the prices wake, the farthest passed first."""
+    above = wakes_when is WakesWhen.AT_OR_ABOVE
     return f"""
-        SELECT woken.id
+        SELECT reached.id, token_in, token_out, side, abs(price - wake_price) AS passed
         FROM prices CROSS JOIN LATERAL (
-            SELECT id FROM orders
+            SELECT id, wake_price FROM orders
             WHERE waits_for = 'price' AND orders.token_in = prices.token_in AND orders.token_out = prices.token_out
-              AND orders.side = prices.side AND wakes_when = '{wakes_when}' AND wake_price {comparison} prices.price
-            ORDER BY wake_price {nearest}
+              AND orders.side = '{side}' AND wakes_when = '{wakes_when}'
+              AND wake_price {"<=" if above else ">="} prices.price
+            ORDER BY wake_price {"ASC" if above else "DESC"}
             LIMIT %(limit)s
             FOR UPDATE SKIP LOCKED
-        ) AS woken
+        ) AS reached
+        WHERE prices.side = '{side}'
     """
 
 
-# The ids go through an array, so that the update looks each one up instead of reading the whole table.
-_TRIGGER = f"""
+def _trigger(sells_wake: WakesWhen, buys_wake: WakesWhen, *, overdue: bool) -> str:
+    """Write the statement that takes one kind of order out of the book: a side tells stops from limits by direction.
+
+    ``overdue`` says whether it also takes those that are to be looked at again whatever the price. Every pair and side
+    gets its share of a batch, so that a crowd on one does not keep the others waiting. The ids go through an array, so
+    that the update looks each one up instead of reading the whole table.
+    """
+    return f"""
     WITH prices AS (
         SELECT *
         FROM unnest(%(token_ins)s::text[], %(token_outs)s::text[], %(sides)s::text[], %(prices)s::numeric[])
             AS price (token_in, token_out, side, price)
-    ), rising AS ({_woken_by_price("at_or_above", "<=", "ASC")}
-    ), falling AS ({_woken_by_price("at_or_below", ">=", "DESC")}
+    ), sells AS ({_reached(Side.SELL, sells_wake)}
+    ), buys AS ({_reached(Side.BUY, buys_wake)}
+    ), overdue AS (
+        SELECT id, token_in, token_out, side, 0 AS passed FROM orders
+        WHERE waits_for = 'price' AND look_again_at <= now() AND {overdue}
+        ORDER BY look_again_at
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ), shares AS (
+        SELECT id, row_number() OVER (PARTITION BY token_in, token_out, side ORDER BY passed DESC) AS place
+        FROM (SELECT * FROM sells UNION ALL SELECT * FROM buys UNION ALL SELECT * FROM overdue) AS met
     ), moved AS (
         UPDATE orders
         SET {_WOKEN}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
-        WHERE id = ANY(ARRAY(SELECT id FROM rising UNION ALL SELECT id FROM falling LIMIT %(limit)s))
+        WHERE id = ANY(ARRAY(SELECT id FROM shares ORDER BY place LIMIT %(limit)s))
         RETURNING *
     ), triggered AS (
-        SELECT moved.*, prices.price AS market_price FROM moved JOIN prices USING (token_in, token_out, side)
+        SELECT moved.*, prices.price AS market_price
+        FROM moved LEFT JOIN prices USING (token_in, token_out, side)
     ), event AS (
         INSERT INTO order_events (order_id, seq, event, status, details, created_at)
         SELECT id, seq, 'triggered', status, jsonb_build_object('marketPrice', market_price), updated_at
@@ -97,6 +116,10 @@ _TRIGGER = f"""
     )
     SELECT {ORDER_COLUMNS}, market_price FROM triggered
 """
+
+
+_TRIGGER_STOPS = _trigger(WakesWhen.AT_OR_BELOW, WakesWhen.AT_OR_ABOVE, overdue=False)
+_TRIGGER_LIMITS = _trigger(WakesWhen.AT_OR_ABOVE, WakesWhen.AT_OR_BELOW, overdue=True)
 
 _WAKE_LAUNCHED = f"""
     WITH pairs AS (
@@ -187,17 +210,13 @@ class Book:
         rows = self._database.run(_WAITING_PAIRS, {})
         return [WaitingPair(row["token_in"], row["token_out"], WaitsFor(row["waits_for"])) for row in rows]
 
-    def trigger(self, prices: Sequence[MarketPrice], limit: int) -> list[Step]:
-        """Take up to ``limit`` orders out of the book that these prices wake."""
-        parameters: dict[str, Any] = {
-            "token_ins": [price.token_in for price in prices],
-            "token_outs": [price.token_out for price in prices],
-            "sides": [price.side for price in prices],
-            "prices": [price.price for price in prices],
-            "limit": limit,
-        }
-        rows = self._database.run(_TRIGGER, parameters, BATCH_SECONDS)
-        return [_step(row, "triggered", {"marketPrice": row["market_price"]}) for row in rows]
+    def trigger_stops(self, prices: Sequence[MarketPrice], limit: int) -> list[Step]:
+        """Take up to ``limit`` stops out of the book that these prices trigger."""
+        return self._trigger(_TRIGGER_STOPS, prices, limit)
+
+    def trigger_limits(self, prices: Sequence[MarketPrice], limit: int) -> list[Step]:
+        """Take up to ``limit`` orders out of the book whose limit these prices reach, or that are to be looked at."""
+        return self._trigger(_TRIGGER_LIMITS, prices, limit)
 
     def wake_launched(self, pairs: Sequence[tuple[str, str | None]], limit: int) -> list[Step]:
         """Take up to ``limit`` snipers of these pairs out of the book; a pair without tokenOut means any."""
@@ -210,6 +229,17 @@ class Book:
         }
         rows = self._database.run(_WAKE_LAUNCHED, parameters, BATCH_SECONDS)
         return [_step(row, "triggered", details) for row in rows]
+
+    def _trigger(self, statement: str, prices: Sequence[MarketPrice], limit: int) -> list[Step]:
+        parameters: dict[str, Any] = {
+            "token_ins": [price.token_in for price in prices],
+            "token_outs": [price.token_out for price in prices],
+            "sides": [price.side for price in prices],
+            "prices": [price.price for price in prices],
+            "limit": limit,
+        }
+        rows = self._database.run(statement, parameters, BATCH_SECONDS)
+        return [_step(row, "triggered", {"marketPrice": row["market_price"]}) for row in rows]
 
     def due(self, limit: int) -> list[str]:
         """Return up to ``limit`` orders whose time is up and that have not been submitted."""

@@ -20,6 +20,9 @@ from chalicelib.orders.waiting import Unmet
 from chalicelib.resources import Database, Row
 from chalicelib.venues.venue import SignedTransaction, SwapPlan
 
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=10)
+"""Between two looks at an order whose limit the market is past, but not for its amount; each pause is twice as long."""
 BATCH_SECONDS = 10.0
 """How long a statement about many orders may take."""
 
@@ -157,7 +160,9 @@ _FAIL = _transition(
 _WAIT = _transition(
     Status.PENDING,
     """waits_for = %(waits_for)s, wakes_when = %(wakes_when)s, wake_price = %(wake_price)s, attempts = 0,
-            takeovers = 0, lease_owner = NULL, lease_until = NULL""",
+            takeovers = 0, lease_owner = NULL, lease_until = NULL,
+            look_again_at = CASE WHEN %(past_limit)s THEN now() + least(%(pause)s * 2 ^ vain_looks, %(most)s) END,
+            vain_looks = CASE WHEN %(past_limit)s THEN least(vain_looks + 1, 10) ELSE 0 END""",
     only_if="tx_hash IS NULL",
 )
 
@@ -166,7 +171,8 @@ _TRIGGER = _transition(Status.PENDING, "triggered_at = now()", only_if="tx_hash 
 # Whoever holds the lease finds out at the next step: from here on no transition of the order's worker applies.
 _CANCEL = _transition(
     Status.CANCELLED,
-    "waits_for = NULL, wakes_when = NULL, wake_price = NULL, lease_owner = NULL, lease_until = NULL",
+    """waits_for = NULL, wakes_when = NULL, wake_price = NULL, look_again_at = NULL, lease_owner = NULL,
+            lease_until = NULL""",
     also=""", unsent AS (
         UPDATE swaps SET state = 'unsent' FROM moved WHERE swaps.order_id = moved.id AND swaps.state = 'live'
     )""",
@@ -437,12 +443,16 @@ class OrderStore:
 
     def wait(self, order: Order, worker: UUID, unmet: Unmet) -> Step | None:
         """Put an order whose condition is not met into the book; the lease is given back, its tries begin anew."""
-        changes: dict[str, Any] = {
+        rest: dict[str, Any] = {
             "waits_for": unmet.waits_for,
             "wakes_when": unmet.wakes_when,
             "wake_price": unmet.wake_price,
+            "past_limit": unmet.past_limit,
+            "pause": FIRST_PAUSE,
+            "most": LONGEST_PAUSE,
         }
-        return self._move(_WAIT, order.order_id, "waiting", {"waitingFor": unmet.waiting_for}, worker=worker, **changes)
+        details = {"waitingFor": unmet.waiting_for}
+        return self._move(_WAIT, order.order_id, "waiting", details, worker=worker, **rest)
 
     def trigger(self, order: Order, worker: UUID, market_price: Decimal) -> Step | None:
         """Note that a stop was reached at its first look: it stays triggered wherever the price goes."""

@@ -25,7 +25,7 @@ TICK_SECONDS = 1.0
 WATCH_SECONDS = 65.0
 """A little longer than the minute between two calls, because a schedule is not punctual and nobody else looks."""
 BATCH = 1000
-MOST_BATCHES = 20
+MOST_BATCHES = 12
 """For one look; however many there are, the next look is due and the function's time limited."""
 FARTHEST_TURN = 850.0
 """Seconds: SQS delays a message by at most 900. Orders whose turn would be farther away go on waiting in the book."""
@@ -41,7 +41,7 @@ class MarketWatch:
     publisher: Publisher
     sleep: Callable[[float], None]
     clock: Callable[[], float] = time.monotonic
-    _booked_up_until: float = field(default=0.0, init=False)
+    _booked_up_until: dict[str, float] = field(default_factory=dict, init=False)
 
     def watch(self) -> int:
         """Look every second until the next watch has begun; return how many orders were woken."""
@@ -107,9 +107,16 @@ class MarketWatch:
         return len(woken)
 
     def _wake_reached(self, prices: Sequence[MarketPrice]) -> int:
-        has_room = self.clock() >= self._booked_up_until
-        woken = self.book.trigger(prices, BATCH) if prices and has_room else []
-        farthest = self.release.let_go(woken)
-        if farthest > FARTHEST_TURN:
-            self._booked_up_until = self.clock() + farthest - FARTHEST_TURN
-        return len(woken)
+        """Wake stops and limit orders, each kind as long as its turns are not booked up."""
+        if not prices:
+            return 0
+        woken = 0
+        for trigger in (self.book.trigger_stops, self.book.trigger_limits):
+            if self.clock() < self._booked_up_until.get(trigger.__name__, 0.0):
+                continue
+            reached = trigger(prices, BATCH)
+            farthest = self.release.let_go(reached)
+            if farthest > FARTHEST_TURN:
+                self._booked_up_until[trigger.__name__] = self.clock() + farthest - FARTHEST_TURN
+            woken += len(reached)
+        return woken

@@ -31,7 +31,7 @@ class Transaction:
 @pytest.mark.parametrize(
     ("order", "move", "event"),
     [
-        ({"orderType": "limit", "limitPrice": 100}, lambda book: book.trigger(PRICES, 10), "triggered"),
+        ({"orderType": "limit", "limitPrice": 100}, lambda book: book.trigger_limits(PRICES, 10), "triggered"),
         (
             {"orderType": "sniper", "tokenIn": "WIF"},
             lambda book: book.wake_launched([("WIF", None)], 10),

@@ -118,7 +118,7 @@ class OneOrder(RuleBasedStateMachine):
     @rule(really=rarely)
     def the_price_is_reached(self, really) -> None:
         price = MarketPrice("SOL", "USDC", Side.SELL, Decimal(100 if really else 99))
-        for step in self.book.trigger([price], limit=10):
+        for step in self.book.trigger_limits([price], limit=10):
             self.moved(step)
 
     @rule(really=rarely)

@@ -50,7 +50,7 @@ class Expectation:
             self.triggered = unmet_stop(order, engine.router.market_price(order.trade)) is None
             if not self.triggered:
                 return
-        self.fired = unmet_limit(order, engine.router.route(order.trade).best) is None
+        self.fired = unmet_limit(order, engine.router.route(order.trade)) is None
 
 
 def test_an_order_fires_if_and_only_if_its_condition_was_met_at_a_look(make_engine, serve, api, queues, database):

@@ -7,15 +7,20 @@ ALTER TABLE orders
     ADD COLUMN waits_for      text CHECK (waits_for IN ('price', 'launch')),
     ADD COLUMN wakes_when     text CHECK (wakes_when IN ('at_or_above', 'at_or_below')),
     ADD COLUMN wake_price     numeric,
+    ADD COLUMN look_again_at  timestamptz,
+    ADD COLUMN vain_looks     integer NOT NULL DEFAULT 0,
     ADD CONSTRAINT orders_gtd_expires CHECK ((time_in_force = 'GTD') = (expires_at IS NOT NULL)),
     ADD CONSTRAINT orders_only_pending_wait CHECK (waits_for IS NULL OR status = 'pending');
 COMMENT ON COLUMN orders.waits_for IS 'what the order rests in the book for; NULL while a worker may have it';
 COMMENT ON COLUMN orders.wake_price IS 'the market price, on the side wakes_when names, at which the order is looked at again';
+COMMENT ON COLUMN orders.look_again_at IS 'when the order is looked at again whatever the price; set while the market is past its limit';
+COMMENT ON COLUMN orders.vain_looks IS 'how often in a row the market was past the limit, but not for the order''s amount';
 COMMENT ON COLUMN orders.triggered_at IS 'when the order last left the book because its condition was met';
 COMMENT ON COLUMN orders.attempts IS 'tries that have ended, in a confirmation or in an error, since the order last waited';
 
 -- The book: what a price wakes lies side by side, so a look costs what it wakes, not what waits.
 CREATE INDEX orders_book ON orders (token_in, token_out, side, wakes_when, wake_price) WHERE waits_for = 'price';
+CREATE INDEX orders_to_look_at_again ON orders (look_again_at) WHERE waits_for = 'price' AND look_again_at IS NOT NULL;
 CREATE INDEX orders_awaiting_launch ON orders (token_in, token_out) WHERE waits_for = 'launch';
 CREATE INDEX orders_expiring ON orders (expires_at)
     WHERE expires_at IS NOT NULL AND status IN ('pending', 'routing', 'building');

@@ -10,6 +10,7 @@ from chalicelib.orders.order import OrderType, Side, Trade, WaitsFor
 from chalicelib.orders.tokens import EXACT
 from chalicelib.orders.waiting import WakesWhen
 from chalicelib.routing.conditions import unlaunched, unmet_limit, unmet_stop, worst_fill
+from chalicelib.routing.router import Route, select_best_dex
 from chalicelib.venues.pools import quote_in_pool
 from chalicelib.venues.venue import Quote, SwapRefused
 from tests.builders import an_order
@@ -23,9 +24,13 @@ def limit_order(side: Side, amount: Decimal, limit: Decimal):
     return an_order(order_type=OrderType.LIMIT, side=side, amount_in=amount, limit_price=limit)
 
 
-def quoted(side: Side, amount: Decimal, price: Decimal) -> Quote:
+def quoted(side: Side, amount: Decimal, price: Decimal, depth: int = 10_000) -> Quote:
     trade = Trade("SOL", "USDC", side, amount)
-    return quote_in_pool("raydium", trade, price=price, fee=Decimal("0.003"), liquidity=Decimal(10_000))
+    return quote_in_pool("raydium", trade, price=price, fee=Decimal("0.003"), liquidity=Decimal(depth))
+
+
+def routed(side: Side, *quotes: Quote) -> Route:
+    return Route(best=select_best_dex(quotes, side), quotes=quotes, errors={})
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,7 @@ def test_the_worst_fill_is_rounded_to_the_owners_side(side, limit, worst):
 
 def test_an_order_without_a_limit_has_no_worst_fill():
     assert worst_fill(an_order()) is None
-    assert unmet_limit(an_order(), quoted(Side.SELL, Decimal(1), Decimal(150))) is None
+    assert unmet_limit(an_order(), routed(Side.SELL, quoted(Side.SELL, Decimal(1), Decimal(150)))) is None
 
 
 @given(sides, amounts, prices, prices)
@@ -52,16 +57,37 @@ def test_a_limit_is_met_when_the_fill_is_worth_it(side, amount, price, limit):
     executed = EXACT.divide(quote.amount_out, amount)
     better = executed >= limit if side is Side.SELL else executed <= limit
 
-    assert (unmet_limit(order, quote) is None) == better
+    assert (unmet_limit(order, routed(side, quote)) is None) == better
 
 
 @given(sides, amounts, prices, prices)
-def test_what_was_not_met_is_woken_by_a_market_price_at_which_it_is(side, amount, price, limit):
+def test_before_the_market_is_at_the_limit_an_order_is_woken_there(side, amount, price, limit):
     try:
-        unmet = unmet_limit(limit_order(side, amount, limit), quoted(side, amount, price))
-        assume(unmet is not None and unmet.wake_price > 0)
-        at_wake_price = price * unmet.wake_price / quoted(side, amount, price).marginal_price(side)
-        nearly = quoted(side, amount, at_wake_price)
+        quote = quoted(side, amount, price)
+    except SwapRefused:
+        assume(False)
+    market_price = quote.marginal_price(side)
+    assume(market_price < limit if side is Side.SELL else market_price > limit)
+
+    unmet = unmet_limit(limit_order(side, amount, limit), routed(side, quote))
+
+    assert (unmet.wake_price, unmet.past_limit) == (limit, False)
+
+
+@given(sides, amounts, prices, st.integers(1, 2000))
+def test_past_its_limit_an_order_is_woken_where_its_own_amount_meets_it(side, amount, price, basis_points):
+    """The market is some basis points past the limit, and the amount's own impact is more than that."""
+    try:
+        quote = quoted(side, amount, price)
+    except SwapRefused:
+        assume(False)
+    away = Decimal(basis_points) / 10_000
+    limit = quote.marginal_price(side) * (1 - away if side is Side.SELL else 1 + away)
+    unmet = unmet_limit(limit_order(side, amount, limit), routed(side, quote))
+    assume(unmet is not None)
+    assert unmet.past_limit
+    try:
+        nearly = quoted(side, amount, price * unmet.wake_price / quote.marginal_price(side))
     except SwapRefused:
         assume(False)
 
@@ -76,11 +102,25 @@ def test_an_unmet_limit_is_not_woken_by_the_price_that_did_not_meet_it(side, amo
         quote = quoted(side, amount, price)
     except SwapRefused:
         assume(False)
-    unmet = unmet_limit(limit_order(side, amount, limit), quote)
+    unmet = unmet_limit(limit_order(side, amount, limit), routed(side, quote))
     assume(unmet is not None)
 
     assert unmet.waits_for is WaitsFor.PRICE
     assert not unmet.wakes_when.met_by(quote.marginal_price(side), unmet.wake_price)
+
+
+@pytest.mark.parametrize(("side", "better"), [(Side.SELL, "101"), (Side.BUY, "99")])
+def test_an_order_between_a_deep_venue_and_a_better_one_is_not_woken_by_the_same_price_again(side, better):
+    deep = quoted(side, Decimal(1000), Decimal(100), depth=1_000_000)
+    shallow = quoted(side, Decimal(1000), Decimal(better), depth=5000)
+    limit = deep.marginal_price(side) * (Decimal("1.003") if side is Side.SELL else Decimal("0.997"))
+
+    unmet = unmet_limit(limit_order(side, Decimal(1000), limit), routed(side, deep, shallow))
+
+    market_price = shallow.marginal_price(side)
+    assert unmet.past_limit
+    assert not unmet.wakes_when.met_by(market_price, unmet.wake_price)
+    assert unmet.wake_price == pytest.approx(market_price, rel=Decimal("0.001"))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +150,7 @@ def test_the_owner_is_told_what_the_order_waits_for():
     stop = an_order(order_type=OrderType.STOP, trigger_price=Decimal(140))
     sniper = an_order(order_type=OrderType.SNIPER, token_in="WIF")
 
-    unmet = unmet_limit(limit, quoted(Side.BUY, Decimal(1), Decimal(150)))
+    unmet = unmet_limit(limit, routed(Side.BUY, quoted(Side.BUY, Decimal(1), Decimal(150))))
 
     assert unmet.waiting_for["limitPrice"] == 140
     assert unmet.waiting_for["netPrice"] > 150
