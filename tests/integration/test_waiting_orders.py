@@ -9,6 +9,7 @@ import pytest
 
 import app
 from chalicelib.resources import ResourceUnavailable
+from chalicelib.routing.conditions import unmet_limit
 from chalicelib.venues.venue import VenueUnavailable
 from infra.local.stack import FIRST_SCHEDULED_EVENT
 from tests.integration.cloud import CONTEXT
@@ -196,6 +197,50 @@ def test_while_no_venue_answers_nothing_is_woken_and_the_watch_goes_on(place, en
     assert engine.market_watch.look() == 1
 
 
+def test_an_order_that_was_first_quoted_while_a_venue_was_down_is_woken_when_its_limit_is_reached(
+    make_engine, serve, api, queues, database
+):
+    engine = serve(make_engine())
+    trouble_venues(engine, raydium=[VenueUnavailable("no answer")])
+    order_id = api.place(**limit("sell", 160, amount=3000))
+    queues.work_off()
+    assert database.event_names(order_id) == ["pending", "waiting"]
+
+    for base in (165, 170, 175, 180, 185):
+        engine.market.steer("SOL/USDC", Decimal(base))
+        met = unmet_limit(engine.store.find(order_id), engine.router.route(engine.store.find(order_id).trade)) is None
+        engine.market_watch.look()
+        queues.work_off()
+        assert (database.order(order_id)["status"] == "confirmed") == met
+        if met:
+            return
+    raise AssertionError("the limit was never met")
+
+
+def test_an_order_past_its_limit_is_looked_at_again_after_ever_longer_pauses(place, look, database):
+    order_id = place(**limit("sell", 145, amount=5000))
+    pauses = []
+    for _ in range(7):
+        assert look() == 0
+        order = database.order(order_id)
+        pauses.append((order["look_again_at"] - order["updated_at"]).total_seconds())
+        database.change("UPDATE orders SET look_again_at = now()")
+        assert look() == 1
+
+    assert pauses == [30, 60, 120, 240, 480, 600, 600]
+    assert set(database.event_names(order_id)) == {"pending", "waiting", "triggered"}
+
+
+def test_the_pauses_begin_anew_when_the_market_has_left_the_limit(place, look, market, database):
+    order_id = place(**limit("sell", 145, amount=5000))
+    market(100)
+    database.change("UPDATE orders SET look_again_at = now()")
+    look()
+
+    order = database.order(order_id)
+    assert (order["wake_price"], order["look_again_at"], order["vain_looks"]) == (145, None, 0)
+
+
 # --- Stop ---
 
 
@@ -366,3 +411,41 @@ def test_orders_whose_turn_would_be_too_far_away_wait_in_the_book_until_there_is
     assert watch.look() == 2
 
     assert database.rows("SELECT count(*) FROM orders WHERE waits_for = 'price'")[0]["count"] == 2
+
+
+def test_a_crowd_of_limit_orders_that_is_booked_up_delays_no_stop_and_no_sniper(
+    make_engine, serve, api, queues, database, monkeypatch
+):
+    monkeypatch.setattr("chalicelib.triggers.market_watch.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.market_watch.FARTHEST_TURN", 60.0)
+    engine = serve(make_engine())
+    for _ in range(6):
+        api.place(**limit("buy", 100))
+    stop_id = api.place(**stop("sell", 2, tokenIn="RAY"))
+    sniper_id = api.place(orderType="sniper", tokenIn="WIF")
+    queues.work_off()
+    watch = make_engine(ORDER_PROCESSOR_RATE="1").market_watch
+    engine.market.steer("SOL/USDC", Decimal(90))
+    assert watch.look() == 2
+    assert watch.look() == 0
+
+    engine.market.steer("RAY/USDC", Decimal("1.5"))
+    engine.market.steer("WIF/USDC", Decimal(2))
+    database.change("INSERT INTO launches (pool, token_in) VALUES ('a pool', 'WIF')")
+
+    assert watch.look() == 2
+    assert {database.event_names(order_id)[-1] for order_id in (stop_id, sniper_id)} == {"triggered"}
+
+
+def test_every_pair_and_side_has_its_share_of_a_batch(engine, place, market, database, monkeypatch):
+    monkeypatch.setattr("chalicelib.triggers.market_watch.BATCH", 4)
+    monkeypatch.setattr("chalicelib.triggers.market_watch.MOST_BATCHES", 1)
+    for _ in range(6):
+        place(**limit("sell", 200))
+    others = [place(**limit("buy", 2, tokenIn="RAY")), place(**limit("sell", 2, tokenIn="JUP"))]
+    market(210)
+    market("1.5", "RAY/USDC")
+    market("2.5", "JUP/USDC")
+
+    assert engine.market_watch.look() == 4
+    assert {database.event_names(order_id)[-1] for order_id in others} == {"triggered"}

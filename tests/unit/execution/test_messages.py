@@ -135,6 +135,24 @@ def test_a_long_outage_does_not_use_a_message_up_because_a_fresh_copy_takes_its_
     assert queue.sent == [(record.text, 30.0)]
 
 
+def test_waiting_for_a_turn_does_not_use_a_message_up_either():
+    (often,) = records({"orderId": str(uuid4())}, receives=40)
+    (seldom,) = records({"orderId": str(uuid4())}, receives=3)
+    queue = RecordingQueue()
+
+    assert failed(work_off([often], queue, lambda _: 7.0)) == []
+    assert failed(work_off([seldom], queue, lambda _: 7.0)) == ["m0"]
+    assert queue.sent == [(often.text, 7.0)]
+
+
+def test_poison_is_not_copied_however_often_it_was_received():
+    (record,) = records({"orderId": str(uuid4())}, receives=40)
+    queue = RecordingQueue()
+
+    assert failed(work_off([record], queue, raising(PoisonMessage("there is no such order")))) == ["m0"]
+    assert queue.sent == []
+
+
 @pytest.mark.parametrize("work_on", [work_off, work_off_together])
 def test_a_message_of_which_no_copy_can_be_sent_is_kept(work_on):
     (record,) = records({"orderId": str(uuid4())}, receives=40)

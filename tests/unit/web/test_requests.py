@@ -232,6 +232,12 @@ def test_requests_that_ask_for_the_same_have_the_same_digest():
     assert read(order_body(amount=1.5)).digest != read(order_body(amount=1.6)).digest
 
 
+def test_a_market_order_keeps_the_digest_it_was_stored_with_before_there_were_conditions():
+    stored = "4e50d695636714cc9958529b3eefc312e710922610bb00cfe6c8a62e59110b24"
+
+    assert read(order_body(amount=1.5)).digest == stored
+
+
 @pytest.mark.parametrize(
     "changes",
     [
