@@ -31,7 +31,7 @@ from chalicelib.orders.order import Side
 from chalicelib.orders.waiting import MarketPrice, WakesWhen
 from chalicelib.resources import DATABASE_SECONDS, Database, Row
 from chalicelib.store.book import Book
-from chalicelib.store.orders import OrderStore
+from chalicelib.store.orders import OrderStore, Step
 from chalicelib.triggers.market_watch import BATCH
 from infra.local.postgres import LocalPostgres
 from infra.migrate import migrate
@@ -129,7 +129,7 @@ class LookTimes:
 
     waiting: int
     claim: list[float] = field(default_factory=list)
-    """``Book.trigger_limits`` when ``CROSSING`` orders cross, each time after a checkpoint.
+    """``Book.trigger_stops`` and ``trigger_limits`` when ``CROSSING`` orders cross, each time after a checkpoint.
 
     Postgres logs a page whole when it first changes after a checkpoint, some 3 MB for such a claim. A market that
     moves now and then pays that, and so does every claim here, in both books.
@@ -141,7 +141,7 @@ class LookTimes:
     large book each finds pages that have not changed yet.
     """
     nothing_fires: list[float] = field(default_factory=list)
-    """``Book.waiting_pairs`` and ``Book.trigger_limits`` when no order crosses."""
+    """``Book.waiting_pairs`` and those two when no order crosses."""
     due: list[float] = field(default_factory=list)
     """``Book.due`` when no order's time is up."""
     take_stopped: list[float] = field(default_factory=list)
@@ -200,7 +200,7 @@ class _FilledBook:
         """Look once, with each statement, when there is nothing to find."""
         times, prices = self.times, self._prices(WakesWhen.AT_OR_BELOW)
         with _clock(times.nothing_fires):
-            pairs, woken = self.book.waiting_pairs(), self.book.trigger_limits(prices, BATCH)
+            pairs, woken = self.book.waiting_pairs(), self._claim(prices)
         with _clock(times.due):
             due = self.book.due(BATCH)
         with _clock(times.take_stopped):
@@ -213,10 +213,14 @@ class _FilledBook:
         self._reached[direction] += CROSSING_OF_GROUP
         prices = self._prices(direction)
         with _clock(times):
-            crossing = self.book.trigger_limits(prices, BATCH)
+            crossing = self._claim(prices)
         assert len(crossing) == CROSSING, f"{len(crossing)} orders crossed instead of {CROSSING}"
         self._connection.execute(_FINISH, ([step.order.order_id for step in crossing],))
         self._place(CROSSING)
+
+    def _claim(self, prices: Sequence[MarketPrice]) -> list[Step]:
+        """Take out of the book what these prices reach, stops and limit orders, as the market watch does."""
+        return self.book.trigger_stops(prices, BATCH) + self.book.trigger_limits(prices, BATCH)
 
     def checkpoint(self) -> None:
         """Write out all that has changed, as Postgres does by itself every few minutes."""
@@ -233,7 +237,8 @@ class _FilledBook:
         self._reached[WakesWhen.AT_OR_BELOW] += CROSSING_OF_GROUP
         prices = self._prices(WakesWhen.AT_OR_BELOW)
         statements: dict[str, Callable[[Database], object]] = {
-            "trigger": lambda database: Book(database).trigger_limits(prices, BATCH),
+            "trigger_stops": lambda database: Book(database).trigger_stops(prices, BATCH),
+            "trigger_limits": lambda database: Book(database).trigger_limits(prices, BATCH),
             "waiting_pairs": lambda database: Book(database).waiting_pairs(),
             "due": lambda database: Book(database).due(BATCH),
             "take_stopped": lambda database: self._take_stopped(OrderStore(database)),
@@ -348,9 +353,9 @@ def show_book(console: Console, few: LookTimes, many: LookTimes) -> None:
         "ratio of p50",
     )
     for name, few_times, many_times, is_claim, how in (
-        (f"claim the {CROSSING} that cross", few.claim, many.claim, True, "Book.trigger_limits, after a checkpoint"),
+        (f"claim the {CROSSING} that cross", few.claim, many.claim, True, "stops and limits, after a checkpoint"),
         ("… again and again", few.claim_again, many.claim_again, False, "no checkpoint: few pages against many"),
-        ("look, and nothing crosses", few.nothing_fires, many.nothing_fires, False, "Book.waiting_pairs, then that"),
+        ("look, and nothing crosses", few.nothing_fires, many.nothing_fires, False, "waiting_pairs, stops and limits"),
         ("look for what is due", few.due, many.due, False, "Book.due, nothing is"),
         (
             "look for what has stopped",
