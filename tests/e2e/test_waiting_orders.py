@@ -156,7 +156,7 @@ def test_a_sniper_jumps_a_queue_of_a_hundred_market_orders(
         )[0]["count"]
 
     assert [event["event"] for event in events] == ["triggered", "routing", "building", "submitted"]
-    assert sent_before_it < 50
+    assert sent_before_it < 75  # 25 to 35 on two idle cores: the emulator polls an idle queue once a second
     assert {events[-1]["event"] for events in at_once(client.watch, flood[-10:])} == {"confirmed"}
 
 
