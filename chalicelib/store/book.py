@@ -20,10 +20,17 @@ from chalicelib.store.orders import BATCH_SECONDS, ORDER_COLUMNS, Step, event_of
 DELIVERY_KEPT = "15 minutes"
 """Longer than a webhook's signature is good for, before and after."""
 
-# One probe of the index for each pair, however many orders wait: Postgres has no skip scan of its own that
-# stops at each distinct value (https://wiki.postgresql.org/wiki/Loose_indexscan).
-_PAIRS = """
-    ({first})
+
+def _pairs(name: str, waits_for: WaitsFor) -> str:
+    """Write the recursive query ``name`` that finds the pairs of orders that wait for something.
+
+    One probe of the index for each pair, however many orders wait: Postgres has no skip scan of its own that stops at
+    each distinct value (https://wiki.postgresql.org/wiki/Loose_indexscan).
+    """
+    return f"""
+    (
+        SELECT token_in, token_out FROM orders WHERE waits_for = '{waits_for}' ORDER BY token_in, token_out LIMIT 1
+    )
     UNION ALL
     SELECT next.token_in, next.token_out
     FROM {name} CROSS JOIN LATERAL (
@@ -33,14 +40,6 @@ _PAIRS = """
         LIMIT 1
     ) AS next
 """
-
-
-def _pairs(name: str, waits_for: WaitsFor) -> str:
-    """Write the query that finds the pairs of orders that wait for something, named ``name``."""
-    first = f"""
-        SELECT token_in, token_out FROM orders WHERE waits_for = '{waits_for}' ORDER BY token_in, token_out LIMIT 1
-    """
-    return _PAIRS.format(name=name, waits_for=waits_for, first=first)
 
 
 _WAITING_PAIRS = f"""

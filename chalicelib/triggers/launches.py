@@ -11,7 +11,7 @@ BATCH = 1000
 
 
 class LaunchConflict(Exception):
-    """The pool is known, but for other tokens."""
+    """The pool is known, but for other tokens or on another venue."""
 
 
 class DeliveryRepeated(Exception):
@@ -40,7 +40,8 @@ class Launches:
         if known is None:
             raise DeliveryRepeated(f"the delivery {delivery_id} was taken before")
         if known != launch:
-            raise LaunchConflict(f"pool {launch.pool} is known for {known.token_in}/{known.token_out or 'any token'}")
+            pair, venue = f"{known.token_in}/{known.token_out or 'any token'}", known.venue or "a venue not said"
+            raise LaunchConflict(f"pool {launch.pool} is known for {pair} on {venue}")
         woken = 0
         while True:
             batch = self.book.wake_launched([(launch.token_in, launch.token_out)], BATCH)

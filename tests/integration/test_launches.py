@@ -190,7 +190,7 @@ def test_a_pool_that_is_announced_for_other_tokens_is_a_conflict(announce):
     answer = announce({**LAUNCH, "tokenOut": "SOL"})
 
     assert answer.status == 409
-    assert "pool-1" in answer.body["detail"]
+    assert "pool-1 is known for WIF/USDC on raydium" in answer.body["detail"]
 
 
 def test_a_delivery_is_taken_once(announce, database):
