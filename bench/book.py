@@ -29,7 +29,7 @@ from chalicelib.execution.recovery import BATCH as RECOVERY_BATCH
 from chalicelib.execution.recovery import IDLE, LONG_IDLE, SETTLING
 from chalicelib.orders.order import Side
 from chalicelib.orders.waiting import MarketPrice, WakesWhen
-from chalicelib.resources import DATABASE_SECONDS, Database, Row
+from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store.book import Book
 from chalicelib.store.orders import OrderStore, Step
 from chalicelib.triggers.market_watch import BATCH

@@ -4,11 +4,9 @@ A Lambda process serves one function, so it should pay only for the parts that t
 engines together the same way, with settings and parts of their own.
 """
 
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import cache, cached_property
 
+from chalicelib.clock import Clock
 from chalicelib.config import Settings, current_settings
 from chalicelib.execution.burial import Burial
 from chalicelib.execution.cancellation import Cancellation
@@ -18,7 +16,10 @@ from chalicelib.execution.intake import Intake
 from chalicelib.execution.pacing import Pacer
 from chalicelib.execution.recovery import Recovery
 from chalicelib.execution.settlement import Settlement
-from chalicelib.resources import Database, ManagementApi, Queue, Redis
+from chalicelib.resources.management_api import ManagementApi
+from chalicelib.resources.postgres import Database
+from chalicelib.resources.redis import Redis
+from chalicelib.resources.sqs import Queue
 from chalicelib.routing.router import Router
 from chalicelib.store.book import Book
 from chalicelib.store.orders import OrderStore
@@ -27,33 +28,24 @@ from chalicelib.streaming.viewers import Viewers
 from chalicelib.triggers.launches import Launches
 from chalicelib.triggers.market_watch import MarketWatch
 from chalicelib.triggers.release import Release
-from chalicelib.venues.simulated.amm import simulated_venues
+from chalicelib.venues.simulated.amm import Simulation
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import Faults
 from chalicelib.venues.simulated.market import Market
-from chalicelib.venues.venue import Chain
+from chalicelib.venues.simulated.meteora import meteora
+from chalicelib.venues.simulated.raydium import raydium
+from chalicelib.venues.venue import Chain, Venue
 from chalicelib.web.rest import Rest
 from chalicelib.web.sockets import Sockets
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
 
 
 class Engine:
     """All parts of one process, sharing its connections."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], datetime] = utc_now,
-    ) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
-        self._sleep = sleep
-        self._clock = clock
+        self.clock = clock
 
     def prepare(self) -> None:
         """Load and open what nearly every call needs, as far as that goes without the network.
@@ -73,7 +65,7 @@ class Engine:
     @cached_property
     def redis(self) -> Redis:
         """The connection to Redis."""
-        return Redis(self.settings.redis_url)
+        return Redis(self.settings.redis_url, self.clock)
 
     @cached_property
     def orders(self) -> Queue:
@@ -113,12 +105,12 @@ class Engine:
     @cached_property
     def connections(self) -> ManagementApi:
         """The clients' WebSocket connections."""
-        return ManagementApi(self.settings.management_api_url)
+        return ManagementApi(self.settings.management_api_url, self.clock)
 
     @cached_property
     def publisher(self) -> Publisher:
         """Says what happened."""
-        return Publisher(self.store, self.viewers, self.connections, self.replays, self._sleep)
+        return Publisher(self.store, self.viewers, self.connections, self.replays, self.clock)
 
     @cached_property
     def chance(self) -> Chance:
@@ -128,13 +120,31 @@ class Engine:
     @cached_property
     def market(self) -> Market:
         """The simulated market."""
-        return Market(self.database, self.settings.mock_seed, self._clock)
+        return Market(self.database, self.settings.mock_seed, self.clock)
+
+    @cached_property
+    def simulation(self) -> Simulation:
+        """What the simulated venues share."""
+        return Simulation(
+            market=self.market,
+            chance=self.chance,
+            faults=self.faults,
+            latency=self.settings.mock_latency,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def venues(self) -> tuple[Venue, ...]:
+        """Where orders are swapped, a line each; where two are equally good, the first one is chosen."""
+        return (
+            raydium(self.simulation),
+            meteora(self.simulation),
+        )
 
     @cached_property
     def router(self) -> Router:
         """Chooses between the venues."""
-        latency = self.settings.mock_latency
-        return Router(simulated_venues(self.market, self.chance, self.faults, latency, self._sleep, self._clock))
+        return Router(self.venues)
 
     @cached_property
     def chain(self) -> Chain:
@@ -147,7 +157,7 @@ class Engine:
     def pacer(self) -> Pacer:
         """Keeps the rate at which orders start."""
         settings = self.settings
-        return Pacer(self.redis, settings.order_processor_rate, settings.queue_max_concurrent, self._clock)
+        return Pacer(self.redis, settings.order_processor_rate, settings.queue_max_concurrent, self.clock)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -162,7 +172,7 @@ class Engine:
             publisher=self.publisher,
             dispatcher=self.dispatcher,
             max_retries=self.settings.max_retries,
-            clock=self._clock,
+            clock=self.clock,
         )
 
     @cached_property
@@ -187,14 +197,13 @@ class Engine:
             publisher=self.publisher,
             dispatcher=self.dispatcher,
             backoff_base_ms=self.settings.backoff_base_ms,
-            clock=self._clock,
-            sleep=self._sleep,
+            clock=self.clock,
         )
 
     @cached_property
     def recovery(self) -> Recovery:
         """Sends stopped orders on."""
-        return Recovery(store=self.store, dispatcher=self.dispatcher, settlements=self.settlements, sleep=self._sleep)
+        return Recovery(store=self.store, dispatcher=self.dispatcher, settlements=self.settlements, clock=self.clock)
 
     @cached_property
     def cancellation(self) -> Cancellation:
@@ -210,7 +219,7 @@ class Engine:
     def market_watch(self) -> MarketWatch:
         """Wakes the orders that a price reaches."""
         return MarketWatch(
-            book=self.book, router=self.router, release=self.release, publisher=self.publisher, sleep=self._sleep
+            book=self.book, router=self.router, release=self.release, publisher=self.publisher, clock=self.clock
         )
 
     @cached_property
@@ -232,7 +241,7 @@ class Engine:
     @cached_property
     def faults(self) -> Faults:
         """How the simulation misbehaves now."""
-        return Faults(self.database)
+        return Faults(self.database, self.clock)
 
     @cached_property
     def rest(self) -> Rest:
@@ -247,7 +256,7 @@ class Engine:
             websocket_url=self.settings.websocket_url,
             launch_secret=self.settings.launch_webhook_secret,
             probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.orders.depth},
-            clock=self._clock,
+            clock=self.clock,
         )
 
     @cached_property
@@ -259,11 +268,11 @@ class Engine:
             viewers=self.viewers,
             publisher=self.publisher,
             replays=self.replays,
-            clock=self._clock,
+            clock=self.clock,
         )
 
 
 @cache
 def engine() -> Engine:
     """Return this process's engine."""
-    return Engine(current_settings())
+    return Engine(current_settings(), Clock())

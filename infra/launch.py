@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.launch", description=__doc__)
     parser.add_argument("pair", help="tokenIn/tokenOut, or tokenIn alone when it trades against anything")
     parser.add_argument("--pool", required=True, help="the pool's name or address")
-    parser.add_argument("--venue", help="raydium or meteora")
+    parser.add_argument("--venue", help="the venue it trades on, such as raydium")
     parser.add_argument("--url", type=_address, help="the engine's address; by default the stack on this machine")
     options = parser.parse_args(arguments)
     try:

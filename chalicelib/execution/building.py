@@ -3,9 +3,10 @@
 from decimal import ROUND_DOWN, ROUND_UP
 
 from chalicelib.orders.order import Order, Side
+from chalicelib.orders.swap import SwapPlan
 from chalicelib.orders.tokens import EXACT, NATIVE, TOKENS
 from chalicelib.routing.conditions import worst_fill
-from chalicelib.venues.venue import Quote, SwapPlan
+from chalicelib.venues.venue import Quote
 
 
 def plan_swap(order: Order, quote: Quote) -> SwapPlan:

@@ -13,7 +13,7 @@ from chalicelib.execution.messages import PoisonMessage, Record, order_id_of
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Status
-from chalicelib.resources import Queue
+from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import DeadLetter, OrderStore
 from chalicelib.streaming.publisher import Publisher
 

@@ -13,7 +13,8 @@ from chalicelib.execution.messages import Record
 from chalicelib.execution.pacing import Lane, Pacer
 from chalicelib.observability import logger
 from chalicelib.orders.order import Order, OrderType
-from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
 
 SHORT_WAIT = 2.0

@@ -19,13 +19,15 @@ from chalicelib.execution.retries import next_try
 from chalicelib.observability import logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Order, OrderType, TimeInForce
+from chalicelib.orders.swap import SignedTransaction
 from chalicelib.orders.waiting import Unmet
-from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.sqs import Queue
 from chalicelib.routing.conditions import unlaunched, unmet_limit, unmet_stop
 from chalicelib.routing.router import Route, Router
 from chalicelib.store.orders import Claim, OrderStore
 from chalicelib.streaming.publisher import Publisher
-from chalicelib.venues.venue import Chain, SignedTransaction, SwapRefused, VenueUnavailable
+from chalicelib.venues.venue import Chain, SwapRefused, VenueUnavailable
 
 LEASE = timedelta(seconds=10)
 """Longer than ``execute_order`` may run, so that a lease ends only after its worker."""

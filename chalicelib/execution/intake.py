@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
+from chalicelib.clock import Clock
 from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.orders.order import Order, OrderType, TimeInForce, Trade
 from chalicelib.resources import ResourceUnavailable
@@ -69,7 +70,7 @@ class Intake:
     publisher: Publisher
     dispatcher: Dispatcher
     max_retries: int
-    clock: Callable[[], datetime]
+    clock: Clock
 
     def place(self, request: OrderRequest, before_publishing: Callable[[str], object] = lambda _: None) -> Order:
         """Store, announce and queue an order; a repeated request gives the order it gave before.
@@ -110,7 +111,7 @@ class Intake:
         return accepted.order
 
     def _new_order(self, request: OrderRequest) -> Order:
-        now = self.clock()
+        now = self.clock.now()
         trade = request.trade
         return Order(
             order_id=str(uuid4()),

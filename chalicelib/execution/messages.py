@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.observability import logger
-from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.sqs import Queue
 from chalicelib.wire import decode_json
 
 LONGEST_OUTAGE_PAUSE = 30.0

@@ -19,13 +19,14 @@ the book and was triggered takes a new turn.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
+from chalicelib.clock import Clock
 from chalicelib.observability import logger
-from chalicelib.resources import Redis, ResourceUnavailable
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.redis import Redis
 
 TOLERANCE_SECONDS = 3
 """How far starts may run ahead of the rate: at 100 a minute, five orders."""
@@ -159,7 +160,7 @@ return 0
 class Pacer:
     """Gives each order its turn, and says when it may start."""
 
-    def __init__(self, redis: Redis, rate_per_minute: int, slots: int, clock: Callable[[], datetime]) -> None:
+    def __init__(self, redis: Redis, rate_per_minute: int, slots: int, clock: Clock) -> None:
         """Prepare a pacer.
 
         Args:
@@ -221,7 +222,7 @@ class Pacer:
             return 0.0
 
     def _now(self) -> int:
-        return int(self._clock().timestamp() * 1_000_000)
+        return int(self._clock.now().timestamp() * 1_000_000)
 
 
 def _turns_key(lane: Lane) -> str:

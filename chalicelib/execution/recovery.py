@@ -6,16 +6,15 @@ sends each the message that does; a message too many is harmless, because worker
 once, and as often as one likes.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from chalicelib.clock import Clock
 from chalicelib.execution.dispatch import Dispatcher
-from chalicelib.execution.schedule import keep_looking
+from chalicelib.execution.watching import keep_looking
 from chalicelib.observability import count, logger
 from chalicelib.orders.order import Status
-from chalicelib.resources import Queue
+from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore, StoppedOrder
 
 TICK_SECONDS = 2.0
@@ -35,12 +34,11 @@ class Recovery:
     store: OrderStore
     dispatcher: Dispatcher
     settlements: Queue
-    sleep: Callable[[float], None]
-    clock: Callable[[], float] = time.monotonic
+    clock: Clock
 
     def watch(self) -> int:
         """Recover every two seconds until the next watch takes over; return how many orders were sent on."""
-        return keep_looking(self.recover, every=TICK_SECONDS, lasting=WATCH_SECONDS, clock=self.clock, sleep=self.sleep)
+        return keep_looking(self.recover, self.clock, every=TICK_SECONDS, lasting=WATCH_SECONDS)
 
     def recover(self) -> int:
         """Send every stopped order on, a batch at a time; return how many.

@@ -4,20 +4,23 @@ One status call covers the whole batch. "Not found" does not mean "failed": a sw
 the same bytes, and only when it has expired and a last look still finds nothing is the order tried anew.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
+from chalicelib.clock import Clock
 from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.retries import next_try
+from chalicelib.execution.watching import looks
 from chalicelib.observability import logger
 from chalicelib.orders.lifecycle import EXECUTING, is_terminal
 from chalicelib.orders.order import Order
+from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
 from chalicelib.orders.tokens import EXACT, round_price
 from chalicelib.store.orders import Fill, OrderStore
 from chalicelib.streaming.publisher import Publisher
-from chalicelib.venues.venue import Chain, SignedTransaction, SwapOutcome, SwapStatus, VenueUnavailable
+from chalicelib.venues.venue import Chain, VenueUnavailable
 
 WATCH_SECONDS = 4.0
 """How long one call watches its batch before it gives back what has not landed."""
@@ -44,8 +47,7 @@ class Settlement:
     publisher: Publisher
     dispatcher: Dispatcher
     backoff_base_ms: int
-    clock: Callable[[], datetime]
-    sleep: Callable[[float], None]
+    clock: Clock
 
     def settle(self, order_ids: Collection[str]) -> dict[str, float]:
         """Settle what lands while watching.
@@ -59,20 +61,17 @@ class Settlement:
         in_flight = {swap.tx_hash: InFlight(order, swap) for order, swap in self.store.in_flight(order_ids)}
         for order_id in set(order_ids) - {order.order_id for order, _ in in_flight.values()}:
             self._pass_on(order_id)
-        looks = round(WATCH_SECONDS / LOOK_SECONDS)
-        for look in range(looks):
+        for _ in looks(self.clock, every=LOOK_SECONDS, lasting=WATCH_SECONDS):
             self._look(in_flight)
             if not in_flight:
                 return {}
-            if look < looks - 1:
-                self.sleep(LOOK_SECONDS)
         self._send_again(in_flight.values())
         return {order.order_id: COME_BACK_SECONDS for order, _ in in_flight.values()}
 
     def _look(self, in_flight: dict[str, InFlight]) -> None:
         """Settle all that has an outcome by now and take it out of ``in_flight``."""
         # Before the look: whatever had expired by now cannot land after it.
-        now = self.clock()
+        now = self.clock.now()
         try:
             statuses = self.chain.statuses(in_flight.keys())
         except VenueUnavailable as unavailable:

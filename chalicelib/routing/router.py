@@ -38,6 +38,11 @@ class Router:
         self._venues = {venue.name: venue for venue in venues}
         self._pool = ThreadPoolExecutor(max_workers=len(venues), thread_name_prefix="quote")
 
+    @property
+    def venue_names(self) -> tuple[str, ...]:
+        """The names of all venues."""
+        return tuple(self._venues)
+
     def venue(self, name: str) -> Venue:
         """Return the venue called ``name``."""
         return self._venues[name]

@@ -14,7 +14,7 @@ from chalicelib.orders.launch import Launch
 from chalicelib.orders.lifecycle import statuses_before
 from chalicelib.orders.order import Side, Status, WaitsFor
 from chalicelib.orders.waiting import MarketPrice, WakesWhen
-from chalicelib.resources import Database, Row
+from chalicelib.resources.postgres import Database, Row
 from chalicelib.store.orders import BATCH_SECONDS, ORDER_COLUMNS, Step, event_of, read_order
 
 DELIVERY_KEPT = "15 minutes"

@@ -16,9 +16,9 @@ from psycopg.types.json import Jsonb
 
 from chalicelib.orders.lifecycle import EXECUTING, statuses_before
 from chalicelib.orders.order import Order, OrderEvent, OrderType, Side, Status, TimeInForce, WaitsFor
+from chalicelib.orders.swap import SignedTransaction, SwapPlan
 from chalicelib.orders.waiting import Unmet
-from chalicelib.resources import Database, Row
-from chalicelib.venues.venue import SignedTransaction, SwapPlan
+from chalicelib.resources.postgres import Database, Row
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=10)

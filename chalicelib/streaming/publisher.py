@@ -4,14 +4,16 @@ A step is published after its commit, so nobody hears of what did not happen. If
 stands: the log line is written, and a message to the replay queue sees to it that the viewers catch up.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from chalicelib.clock import Clock
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import OrderEvent
-from chalicelib.resources import ManagementApi, Queue, ResourceUnavailable
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.management_api import ManagementApi
+from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore, Step
 from chalicelib.streaming.viewers import SERVE_MS, Viewer, Viewers
 from chalicelib.wire import encode_json
@@ -32,13 +34,13 @@ class Publisher:
         viewers: Viewers,
         connections: ManagementApi,
         replays: Queue,
-        sleep: Callable[[float], None] = time.sleep,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._viewers = viewers
         self._connections = connections
         self._replays = replays
-        self._sleep = sleep
+        self._clock = clock
 
     def publish(self, step: Step) -> None:
         """Log, count and push one committed step."""
@@ -171,5 +173,5 @@ class Publisher:
         for pause in OPENING_PAUSES if opening else ():
             if self._connections.post(connection_id, data):
                 return True
-            self._sleep(pause)
+            self._clock.sleep(pause)
         return self._connections.post(connection_id, data)

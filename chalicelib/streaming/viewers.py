@@ -16,7 +16,7 @@ cluster mode.
 
 from dataclasses import dataclass
 
-from chalicelib.resources import Redis
+from chalicelib.resources.redis import Redis
 
 SERVE_MS = 10_000
 """For how long a process may serve a viewer without a sign of life."""

@@ -7,11 +7,11 @@ once, and lets Postgres pick the orders that these prices wake; so it costs the 
 million. Several watches may look at the same time: each order is taken out of the book by one of them.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chalicelib.execution.schedule import keep_looking
+from chalicelib.clock import Clock
+from chalicelib.execution.watching import keep_looking
 from chalicelib.observability import count, logger
 from chalicelib.orders.order import WaitsFor
 from chalicelib.orders.waiting import MarketPrice
@@ -39,13 +39,12 @@ class MarketWatch:
     router: Router
     release: Release
     publisher: Publisher
-    sleep: Callable[[float], None]
-    clock: Callable[[], float] = time.monotonic
+    clock: Clock
     _booked_up_until: dict[str, float] = field(default_factory=dict, init=False)
 
     def watch(self) -> int:
         """Look every second until the next watch has begun; return how many orders were woken."""
-        return keep_looking(self.look, every=TICK_SECONDS, lasting=WATCH_SECONDS, clock=self.clock, sleep=self.sleep)
+        return keep_looking(self.look, self.clock, every=TICK_SECONDS, lasting=WATCH_SECONDS)
 
     def look(self) -> int:
         """Expire what is due and wake what the market reaches now; return how many orders were woken.
@@ -112,11 +111,11 @@ class MarketWatch:
             return 0
         woken = 0
         for trigger in (self.book.trigger_stops, self.book.trigger_limits):
-            if self.clock() < self._booked_up_until.get(trigger.__name__, 0.0):
+            if self.clock.seconds() < self._booked_up_until.get(trigger.__name__, 0.0):
                 continue
             reached = trigger(prices, BATCH)
             farthest = self.release.let_go(reached)
             if farthest > FARTHEST_TURN:
-                self._booked_up_until[trigger.__name__] = self.clock() + farthest - FARTHEST_TURN
+                self._booked_up_until[trigger.__name__] = self.clock.seconds() + farthest - FARTHEST_TURN
             woken += len(reached)
         return woken

@@ -5,14 +5,13 @@ apart because every venue's swaps land on the same chain, and one status call co
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
 from chalicelib.orders.order import Order, Side, Trade
+from chalicelib.orders.swap import SignedTransaction, SwapPlan, SwapStatus
 from chalicelib.orders.tokens import EXACT
 
 
@@ -65,44 +64,6 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
     def net_price(self, side: Side) -> Decimal:
         """Return the net price of an amount too small to move the pool; not rounded."""
         return marginal_price(side, self.price, self.fee)
-
-
-class SwapPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a transaction will do: its actions in order, and the worst fill it accepts.
-
-    A sell is bounded by ``min_amount_out``, a buy by ``max_amount_out``.
-    """
-
-    venue: str
-    actions: tuple[str, ...]
-    expected_amount_out: Decimal
-    min_amount_out: Decimal | None
-    max_amount_out: Decimal | None
-
-
-class SignedTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed swap: its hash is known before it is sent, and the same bytes never land twice."""
-
-    tx_hash: str
-    venue: str
-    payload: bytes
-    expires_at: datetime
-
-
-class SwapOutcome(StrEnum):
-    """What the chain knows of a transaction; one it does not know has no outcome."""
-
-    LANDED = "landed"
-    FAILED = "failed"
-
-
-class SwapStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction's end: a fill (``amount_out`` of tokenOut) or the chain's error."""
-
-    tx_hash: str
-    outcome: SwapOutcome
-    amount_out: Decimal | None
-    error: str | None
 
 
 class Venue(Protocol):

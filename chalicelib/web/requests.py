@@ -5,7 +5,7 @@ Two documented clients spell some fields differently; both spellings are read, a
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -29,7 +29,6 @@ LARGEST_SLIPPAGE = Decimal("0.5")
 LARGEST_PRICE = Decimal(10) ** 15
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_WAIT = timedelta(days=366)
-VENUES = ("raydium", "meteora")
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
 
@@ -114,8 +113,8 @@ def read_order(values: Mapping[str, Any], idempotency_key: str | None = None, *,
     return order
 
 
-def read_launch(values: Mapping[str, Any]) -> Launch:
-    """Read a launch: ``{"pool", "tokenIn", "tokenOut"?, "venue"?}``.
+def read_launch(values: Mapping[str, Any], venues: Collection[str]) -> Launch:
+    """Read a launch on one of ``venues``: ``{"pool", "tokenIn", "tokenOut"?, "venue"?}``.
 
     Raises:
         RequestError: naming each field that cannot be accepted.
@@ -125,7 +124,7 @@ def read_launch(values: Mapping[str, Any]) -> Launch:
         pool=fields.read("pool", _text),
         token_in=fields.read("tokenIn", _token),
         token_out=fields.read("tokenOut", _token, None),
-        venue=fields.read("venue", _venue, None),
+        venue=fields.read("venue", _venue(venues), None),
     )
     if launch.token_in and launch.token_in == launch.token_out:
         fields.errors["tokenOut"] = f"{launch.token_out} is tokenIn as well; a pool holds two different tokens"
@@ -343,10 +342,13 @@ def _price(value: Any) -> Decimal:
     return Decimal(f"{number:f}")
 
 
-def _venue(value: Any) -> str:
-    if value not in VENUES:
-        raise _Refused(f"{shown(value)} is not a known venue; known are {', '.join(VENUES)}")
-    return str(value)
+def _venue(known: Collection[str]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in known:
+            raise _Refused(f"{shown(value)} is not a known venue; known are {', '.join(known)}")
+        return str(value)
+
+    return read
 
 
 def _time(earliest: datetime, now: datetime) -> Callable[[Any], datetime]:

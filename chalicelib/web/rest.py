@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from chalicelib.clock import Clock
 from chalicelib.execution.cancellation import Cancellation, NotCancellable
 from chalicelib.execution.intake import IdempotencyConflict, Intake, TooLate
 from chalicelib.observability import logger
@@ -46,7 +46,7 @@ class Rest:
     websocket_url: str
     launch_secret: str
     probes: Mapping[str, Probe]
-    clock: Callable[[], datetime]
+    clock: Clock
 
     def place_order(self, body: bytes | str, idempotency_key: str | None) -> dict[str, Any]:
         """``POST /api/orders/execute``: accept an order.
@@ -54,7 +54,7 @@ class Rest:
         Raises:
             RequestError: 400 for what it says, 409 for its key, 413 for its size.
         """
-        request = read_order(read_object(body), idempotency_key, now=self.clock())
+        request = read_order(read_object(body), idempotency_key, now=self.clock.now())
         try:
             order = self.intake.place(request)
         except IdempotencyConflict as conflict:
@@ -114,8 +114,8 @@ class Rest:
             raise RequestError(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Launches are not taken: LAUNCH_WEBHOOK_SECRET is not set."
             )
-        delivery_id = verify(self.launch_secret, headers, body, self.clock())
-        launch = read_launch(read_object(body))
+        delivery_id = verify(self.launch_secret, headers, body, self.clock.now())
+        launch = read_launch(read_object(body), self.router.venue_names)
         try:
             woken = self.launches.take(launch, delivery_id)
         except (DeliveryRepeated, LaunchConflict) as refused:

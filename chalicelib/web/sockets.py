@@ -4,15 +4,16 @@ Events are sent by the publisher; everything else a client hears is here. A mess
 answered with an error and leaves the socket open. Only a socket opened for an order that does not exist is closed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from chalicelib.clock import Clock
 from chalicelib.execution.intake import IdempotencyConflict, Intake, TooLate
 from chalicelib.observability import logger
-from chalicelib.resources import Queue, ResourceUnavailable
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.viewers import Viewers
@@ -31,7 +32,7 @@ class Sockets:
     viewers: Viewers
     publisher: Publisher
     replays: Queue
-    clock: Callable[[], datetime]
+    clock: Clock
 
     def connect(self, connection_id: str, query: Mapping[str, str]) -> None:
         """Open a connection; with ``orderId`` it listens to that order, from ``afterSeq`` on.
@@ -95,7 +96,7 @@ class Sockets:
 
     def _execute(self, connection_id: str, values: dict[str, Any]) -> None:
         """Place an order and stream it on this connection; its first event is the acknowledgement."""
-        request = read_order(values, now=self.clock())
+        request = read_order(values, now=self.clock.now())
         try:
             order = self.intake.place(request, before_publishing=lambda order_id: self._listen(connection_id, order_id))
         except IdempotencyConflict as conflict:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Literal
 
-from chalicelib.resources import Queue
+from chalicelib.resources.sqs import Queue
 
 Moment = Literal["before", "after"]
 

@@ -22,16 +22,19 @@ from chalicelib.engine import Engine
 from chalicelib.execution import recovery, settlement
 from chalicelib.orders.launch import Launch
 from chalicelib.orders.order import Trade
-from chalicelib.resources import Database, Redis
+from chalicelib.orders.swap import SignedTransaction, SwapStatus
+from chalicelib.resources.postgres import Database
+from chalicelib.resources.redis import Redis
 from chalicelib.routing.router import Router
 from chalicelib.streaming import viewers
 from chalicelib.triggers.launches import DeliveryRepeated
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.simulated.market import Prices, SteeredPair
-from chalicelib.venues.venue import Quote, SignedTransaction, SwapStatus, VenueUnavailable
+from chalicelib.venues.venue import Quote, VenueUnavailable
 from tests.builders import NOON, order_body
 from tests.chaos.crashes import Clock, Fate, Kill, Killed, MemoryQueue, event_of
+from tests.clocks import QuickClock
 from tests.integration.cloud import CONTEXT, RecordingConnections
 
 VIEWER = "viewer"
@@ -128,12 +131,12 @@ class World:
         self.replays = MemoryQueue("replays", self.clock)
         # A process would open its own connections; here that would take most of the test's time.
         self.database = Database(settings["DATABASE_URL"])
-        self.redis = Redis(settings["REDIS_URL"])
+        self.redis = Redis(settings["REDIS_URL"], QuickClock())
         self.chain = Chain(self.database, first_time)
 
     def process(self, fate: Fate) -> Engine:
         """Start a process whose every side effect is counted."""
-        engine = Engine(load_settings(self.settings), sleep=lambda _: None)
+        engine = Engine(load_settings(self.settings), QuickClock())
         for name, effects in {
             "database": {"run": "statement"},
             "redis": {"run": "script"},

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from chalicelib.resources import Database
+from chalicelib.resources.postgres import Database
 from chalicelib.store.orders import OrderStore
 from infra import dead_letters
 from infra.cloud import Target

@@ -11,7 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from chalicelib.resources import Database
+from chalicelib.resources.postgres import Database
 from chalicelib.store.orders import OrderStore
 from chalicelib.web.signatures import sign
 from infra.cloud import Target

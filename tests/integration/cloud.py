@@ -26,8 +26,8 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 NO_QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012/none"
 
 
-class Clock:
-    """A clock that runs, and that a test may move on."""
+class QueuesClock:
+    """SQS's clock: it runs, and a test may move it on."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -116,7 +116,7 @@ class EventSource:
 class Queues:
     """The engine's queues."""
 
-    def __init__(self, sqs: Any, clock: Clock) -> None:
+    def __init__(self, sqs: Any, clock: QueuesClock) -> None:
         self.clock = clock
         self.orders = EventSource(sqs, "orders", app.execute_order, batch_size=1)
         self.priority = EventSource(sqs, "priority", app.execute_order, batch_size=1)

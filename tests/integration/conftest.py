@@ -11,14 +11,16 @@ from chalice.test import Client, HTTPResponse
 from moto import mock_aws
 
 import app
+from chalicelib.clock import Clock
 from chalicelib.config import load_settings
-from chalicelib.engine import Engine, utc_now
+from chalicelib.engine import Engine
 from chalicelib.wire import decode_json, encode_json
 from infra.local.postgres import LocalPostgres
 from infra.local.redis import LocalRedis
 from tests.builders import order_body
+from tests.clocks import QuickClock
 from tests.conftest import Database
-from tests.integration.cloud import Clock, Queues, RecordingConnections, Socket
+from tests.integration.cloud import Queues, QueuesClock, RecordingConnections, Socket
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +33,7 @@ def sqs() -> Any:
 def queues(sqs: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queues]:
     """Empty queues, on a clock that the test moves."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    clock = Clock(moto.sqs.models.unix_time_millis)
+    clock = QueuesClock(moto.sqs.models.unix_time_millis)
     monkeypatch.setattr(moto.sqs.models, "unix_time_millis", clock)
     with mock_aws():
         yield Queues(sqs, clock)
@@ -40,10 +42,6 @@ def queues(sqs: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queues]:
 @pytest.fixture
 def connections() -> RecordingConnections:
     return RecordingConnections()
-
-
-def no_sleep(seconds: float) -> None:
-    """Return at once, where an engine would wait."""
 
 
 MakeEngine = Callable[..., Engine]
@@ -61,7 +59,7 @@ def make_engine(
     """Make engines, each what one process would have; settings are given by their variables' names."""
     made: list[Engine] = []
 
-    def make(*, sleep: Callable[[float], None] = no_sleep, clock: Any = utc_now, **settings: str) -> Engine:
+    def make(*, clock: Clock | None = None, **settings: str) -> Engine:
         environment = {
             "DATABASE_URL": postgres.url,
             "REDIS_URL": redis_server.url,
@@ -72,7 +70,7 @@ def make_engine(
             **queues.settings(),
             **settings,
         }
-        engine = Engine(load_settings(environment), sleep=sleep, clock=clock)
+        engine = Engine(load_settings(environment), clock or QuickClock())
         engine.connections = connections
         made.append(engine)
         return engine

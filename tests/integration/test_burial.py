@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import app
-from chalicelib.venues.venue import SwapPlan
+from chalicelib.orders.swap import SwapPlan
 from tests.integration.cloud import CONTEXT
 from tests.integration.venues import fail_once, trouble_chain
 

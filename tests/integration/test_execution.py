@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from chalicelib.clock import Clock
 from chalicelib.execution.executor import LEASE, LOOK_AGAIN, MOST_TAKEOVERS
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
@@ -18,14 +19,14 @@ class WorkerDies(BaseException):
     """Stands for a process that ends in the middle of its work."""
 
 
-class Pause:
-    """A sleep that holds a worker while it waits for a quote, until it is released."""
+class Pause(Clock):
+    """A clock that holds a worker while it waits for a quote, until it is released."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
         self._released = threading.Event()
 
-    def __call__(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         self.reached.set()
         assert self._released.wait(10)
 
@@ -92,7 +93,7 @@ def test_of_two_workers_at_once_one_executes_and_the_other_is_told_to_wait(
     pause = Pause()
     serve(make_engine())
     order_id = api.place()
-    first, second = make_engine(sleep=pause), make_engine()
+    first, second = make_engine(clock=pause), make_engine()
 
     execution = background.submit(first.executor.execute, order_id)
     assert pause.reached.wait(10)
@@ -120,7 +121,7 @@ def test_of_many_claims_at_once_one_succeeds(make_engine, api, background):
 def test_a_worker_that_was_overtaken_stops_and_changes_nothing(make_engine, api, background, database, end_leases):
     pause = Pause()
     order_id = api.place()
-    overtaken, quick = make_engine(sleep=pause), make_engine()
+    overtaken, quick = make_engine(clock=pause), make_engine()
 
     execution = background.submit(overtaken.executor.execute, order_id)
     assert pause.reached.wait(10)

@@ -27,7 +27,7 @@ def announce(api: Api, engine: Engine):
 
     def post(launch=LAUNCH, *, message_id=None, at=None, secret=SECRET, **changes) -> Answer:
         body = encode_json(launch)
-        timestamp = int(at if at is not None else engine.rest.clock().timestamp())
+        timestamp = int(at if at is not None else engine.clock.now().timestamp())
         headers = sign(secret, message_id or f"msg_{uuid4()}", timestamp, body) | changes
         return api.request("POST", "/api/launches", body, **headers)
 

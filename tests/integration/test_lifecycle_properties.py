@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from chalicelib.orders.lifecycle import TRANSITIONS, is_terminal
 from chalicelib.orders.order import Side, Status, WaitsFor
+from chalicelib.orders.swap import SignedTransaction, SwapPlan
 from chalicelib.orders.waiting import MarketPrice, Unmet, WakesWhen
 from chalicelib.store.book import Book
 from chalicelib.store.orders import Fill, OrderStore
-from chalicelib.venues.venue import SignedTransaction, SwapPlan
 from tests.builders import an_order
 
 LEASES = [timedelta(minutes=1), timedelta()]

@@ -8,11 +8,13 @@ import psycopg
 import pytest
 
 from chalicelib.orders.order import Side
-from chalicelib.resources import Database, ResourceUnavailable
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.postgres import Database
 from chalicelib.venues.simulated.market import Market
 from chalicelib.venues.venue import SwapRefused
 from infra.market import request_of
 from tests.builders import a_trade
+from tests.clocks import StoppedClock
 
 
 @pytest.fixture
@@ -37,15 +39,15 @@ def test_another_process_sees_a_price_that_was_set_at_its_next_fresh_look(engine
 
 
 def test_another_process_quotes_by_the_old_price_for_a_fifth_of_a_second_at_most(engine, database, postgres):
-    now = [100.0]
+    clock = StoppedClock()
     connection = Database(postgres.url)
     try:
-        seen = Market(connection, "s", lambda: datetime.now(UTC), lambda: now[0])
+        seen = Market(connection, "s", clock)
         assert seen.prices().base("SOL/USDC") == 150
         engine.market.steer("SOL/USDC", Decimal(140))
-        now[0] += 0.19
+        clock.pass_time(0.19)
         assert seen.prices().base("SOL/USDC") == 150
-        now[0] += 0.01
+        clock.pass_time(0.01)
         assert seen.prices().base("SOL/USDC") == 140
     finally:
         connection.close()
@@ -97,9 +99,9 @@ def test_without_a_price_a_pair_walks_from_where_it_is(engine, database, pair, b
 
 
 def test_two_processes_see_a_walking_price_alike(engine, make_engine):
-    noon = datetime.now(UTC)
+    clock = StoppedClock()
     engine.market.steer("SOL/USDC", Decimal(140), Decimal("0.1"))
-    here, there = (make_engine(clock=lambda: noon).router for _ in range(2))
+    here, there = (make_engine(clock=clock).router for _ in range(2))
 
     assert here.market_prices([("SOL", "USDC")]) == there.market_prices([("SOL", "USDC")])
 
@@ -163,7 +165,7 @@ def test_the_table_itself_takes_no_nonsense(database, base_price, walk):
 
 
 def test_without_postgres_there_is_no_market():
-    market = Market(Database("postgresql://127.0.0.1:9/nowhere"), None, lambda: datetime.now(UTC))
+    market = Market(Database("postgresql://127.0.0.1:9/nowhere"), None, StoppedClock())
 
     for ask in (market.prices, market.listing, lambda: market.steer("SOL/USDC", Decimal(1)), market.reset):
         with pytest.raises(ResourceUnavailable):

@@ -1,31 +1,18 @@
 """At most so many orders start in a minute, evenly."""
 
-from datetime import timedelta
-
 import pytest
 
 from chalicelib.execution import pacing
 from chalicelib.execution.pacing import TOLERANCE_SECONDS, TRIGGERED_PER_SLOT_MINUTE, Lane, Pacer
-from tests.builders import NOON
+from tests.clocks import StoppedClock
 from tests.integration.cloud import NO_REDIS
 
 SLOTS = 10
 
 
-class Clock:
-    def __init__(self):
-        self.now = NOON
-
-    def __call__(self):
-        return self.now
-
-    def pass_time(self, seconds):
-        self.now += timedelta(seconds=seconds)
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return StoppedClock()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.execution.pacing import TOLERANCE_SECONDS, TRIGGERED_BURST_SECONDS, Lane, Pacer
 from tests.builders import NOON
+from tests.clocks import StoppedClock
 
 MICROSECOND = 1e-6
 SLOTS = 10
@@ -22,7 +23,8 @@ class World:
 
     def __init__(self, redis, rate: int) -> None:
         self.now = 0.0
-        self.pacer = Pacer(redis, rate, SLOTS, lambda: NOON + timedelta(seconds=self.now))
+        self.clock = StoppedClock()
+        self.pacer = Pacer(redis, rate, SLOTS, self.clock)
         self.starts: list[tuple[float, int]] = []
 
     def run(self, pauses: list[float]) -> None:
@@ -34,6 +36,7 @@ class World:
         waiting = list(arrivals)
         while waiting:
             self.now, order = min(waiting)
+            self.clock.at = NOON + timedelta(seconds=self.now)
             waiting.remove((self.now, order))
             wait = self.pacer.start(f"order {order}")
             if wait > 0:
@@ -93,7 +96,8 @@ class LanesWorld:
     def __init__(self, redis, rate: int, outage: float) -> None:
         self.now = 0.0
         self.outage = outage
-        self.pacer = Pacer(redis, rate, SLOTS, lambda: NOON + timedelta(seconds=self.now))
+        self.clock = StoppedClock()
+        self.pacer = Pacer(redis, rate, SLOTS, self.clock)
         self.turns: dict[Lane, list[float]] = defaultdict(list)
         self.starts: dict[Lane, list[tuple[float, int]]] = defaultdict(list)
 
@@ -110,6 +114,7 @@ class LanesWorld:
             entry = min(agenda, key=lambda entry: entry[:2])
             agenda.remove(entry)
             self.now, number, lane, wave = entry
+            self.clock.at = NOON + timedelta(seconds=self.now)
             if wave is not None:
                 numbers = range(number, number + wave.orders)
                 waits = self.pacer.take_turns([f"order {number}" for number in numbers], lane)

@@ -10,6 +10,7 @@ import pytest
 import app
 from chalicelib.resources import ResourceUnavailable
 from tests.builders import order_body
+from tests.clocks import StoppedClock
 from tests.integration.cloud import CONTEXT, NO_DATABASE
 from tests.integration.venues import fail_once, trouble_chain
 
@@ -160,35 +161,31 @@ def test_many_stopped_orders_are_recovered_in_batches(engine, api, queues, lose_
 
 
 def test_a_watch_looks_every_two_seconds_until_the_next_one_begins(engine, api, lose_messages, let_time_pass):
-    now, looks = [0.0], []
+    class EventfulClock(StoppedClock):
+        def sleep(self, seconds):
+            super().sleep(seconds)
+            if len(self.slept) == 3:
+                api.place()
+                lose_messages()
+                let_time_pass()
 
-    def sleep(seconds):
-        looks.append(seconds)
-        now[0] += seconds
-        if len(looks) == 3:
-            api.place()
-            lose_messages()
-            let_time_pass()
+    clock = EventfulClock()
 
-    recovery = dataclasses.replace(engine.recovery, sleep=sleep, clock=lambda: now[0])
-
-    assert recovery.watch() == 1
-    assert set(looks) == {2.0}
-    assert 54 < now[0] <= 57
+    assert dataclasses.replace(engine.recovery, clock=clock).watch() == 1
+    assert set(clock.slept) == {2.0}
+    assert 54 < clock.seconds() <= 57
 
 
 def test_an_outage_does_not_end_the_watch(make_engine, serve, engine):
-    now, looks = [0.0], []
+    class SlowClock(StoppedClock):
+        def sleep(self, seconds):
+            super().sleep(20)
 
-    def sleep(seconds):
-        looks.append(seconds)
-        now[0] += 20
-
+    clock = SlowClock()
     down = make_engine(DATABASE_URL=NO_DATABASE)
-    recovery = dataclasses.replace(engine.recovery, store=down.store, sleep=sleep, clock=lambda: now[0])
 
-    assert recovery.watch() == 0
-    assert len(looks) == 3
+    assert dataclasses.replace(engine.recovery, store=down.store, clock=clock).watch() == 0
+    assert len(clock.slept) == 3
 
 
 def test_the_schedule_starts_a_watch(engine, monkeypatch):

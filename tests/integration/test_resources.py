@@ -9,7 +9,14 @@ import time
 import psycopg
 import pytest
 
-from chalicelib.resources import BREATHER_SECONDS, Database, ManagementApi, Queue, Redis, ResourceUnavailable
+from chalicelib.clock import Clock
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.breather import BREATHER_SECONDS
+from chalicelib.resources.management_api import ManagementApi
+from chalicelib.resources.postgres import Database
+from chalicelib.resources.redis import Redis
+from chalicelib.resources.sqs import Queue
+from tests.clocks import StoppedClock
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS
 
 # --- Postgres ---
@@ -100,8 +107,8 @@ def silent_server():
 
 
 def test_redis_that_does_not_answer_is_left_alone_for_a_moment(redis_server):
-    now = [0.0]
-    down = Redis(NO_REDIS, clock=lambda: now[0])
+    clock = StoppedClock()
+    down = Redis(NO_REDIS, clock)
     with pytest.raises(ResourceUnavailable, match="Redis is not available"):
         down.probe()
 
@@ -109,14 +116,14 @@ def test_redis_that_does_not_answer_is_left_alone_for_a_moment(redis_server):
     down.close()
     with pytest.raises(ResourceUnavailable, match="did not answer a moment ago"):
         down.probe()
-    now[0] += BREATHER_SECONDS
+    clock.pass_time(BREATHER_SECONDS)
     down.probe()
     down.close()
 
 
 def test_a_redis_that_says_nothing_is_given_up_soon(silent_server):
     started = time.monotonic()
-    quiet = Redis(f"redis://127.0.0.1:{silent_server}/0")
+    quiet = Redis(f"redis://127.0.0.1:{silent_server}/0", Clock())
     with pytest.raises(ResourceUnavailable):
         quiet.probe()
     quiet.close()
@@ -125,7 +132,7 @@ def test_a_redis_that_says_nothing_is_given_up_soon(silent_server):
 
 
 def test_a_redis_connection_that_died_unseen_is_replaced(redis_server, cache):
-    redis = Redis(redis_server.url)
+    redis = Redis(redis_server.url, Clock())
     redis.probe()
     cache.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
@@ -231,7 +238,7 @@ def gateway(queues):
 def test_a_message_is_posted_to_its_connection(gateway):
     url, calls = gateway
 
-    assert ManagementApi(url).post("abc=", b'{"event":"pong"}') is True
+    assert ManagementApi(url, Clock()).post("abc=", b'{"event":"pong"}') is True
 
     assert calls == [("POST", "/ws/@connections/abc%3D", b'{"event":"pong"}')]
 
@@ -239,21 +246,21 @@ def test_a_message_is_posted_to_its_connection(gateway):
 def test_a_connection_that_is_gone_is_said_to_be(gateway):
     url, _ = gateway
 
-    assert ManagementApi(url).post("gone", b"{}") is False
-    ManagementApi(url).close("gone")
+    assert ManagementApi(url, Clock()).post("gone", b"{}") is False
+    ManagementApi(url, Clock()).close("gone")
 
 
 def test_a_connection_is_closed_from_our_side(gateway):
     url, calls = gateway
 
-    ManagementApi(url).close("abc")
+    ManagementApi(url, Clock()).close("abc")
 
     assert [call[:2] for call in calls] == [("DELETE", "/ws/@connections/abc")]
 
 
 def test_a_gateway_that_fails_or_is_not_there_is_unavailable(gateway):
     url, _ = gateway
-    for api in (ManagementApi(url), ManagementApi("http://127.0.0.1:1/ws")):
+    for api in (ManagementApi(url, Clock()), ManagementApi("http://127.0.0.1:1/ws", Clock())):
         with pytest.raises(ResourceUnavailable, match="the management API is not available"):
             api.post("broken", b"{}")
         with pytest.raises(ResourceUnavailable):

@@ -3,7 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ import app
 from chalicelib.venues.venue import VenueUnavailable
 from chalicelib.web.requests import read_order
 from tests.builders import NOON, order_body
+from tests.clocks import QuickClock
 from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_QUEUE, NO_REDIS
 from tests.integration.venues import trouble_venues
 
@@ -164,11 +165,11 @@ def test_the_same_request_many_times_at_once_gives_one_order(make_engine, databa
 
 
 def test_a_request_that_is_repeated_after_its_time_gives_the_order_it_gave_before(make_engine, serve, api):
-    now = [datetime.now(UTC)]
-    serve(make_engine(clock=lambda: now[0]))
-    lifetime = {"timeInForce": "GTD", "expiresAt": (now[0] + timedelta(minutes=1)).isoformat()}
+    clock = QuickClock()
+    serve(make_engine(clock=clock))
+    lifetime = {"timeInForce": "GTD", "expiresAt": (clock.now() + timedelta(minutes=1)).isoformat()}
     order_id = api.place(**lifetime, clientOrderId="k1")
-    now[0] += timedelta(minutes=2)
+    clock.ahead += timedelta(minutes=2)
 
     assert api.place(**lifetime, clientOrderId="k1") == order_id
     for key in ({"clientOrderId": "k2"}, {}):

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from chalicelib.engine import utc_now
 from chalicelib.execution.settlement import EXPIRY_MARGIN
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.venue import VenueUnavailable
+from tests.clocks import QuickClock
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE
 from tests.integration.venues import trouble_chain
 
@@ -47,14 +47,6 @@ def keep_from_landing(database):
            FROM orders WHERE orders.tx_hash = simulated_transactions.tx_hash AND orders.id = %s""",
         order_id,
     )
-
-
-class MovableClock:
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self):
-        return utc_now() + self.ahead
 
 
 def test_a_swap_that_ends_in_an_error_is_followed_by_another_one(submitted, queues, database, swap_fails):
@@ -109,7 +101,7 @@ def test_the_next_try_waits_on_the_queue(make_engine, serve, submitted, queues, 
 
 
 def test_a_swap_that_expired_unseen_is_followed_by_another_one(make_engine, serve, submitted, queues, database):
-    clock = MovableClock()
+    clock = QuickClock()
     chain = trouble_chain(serve(make_engine(clock=clock)), lost=1)
     order_id = submitted()
 
@@ -126,7 +118,7 @@ def test_a_swap_that_expired_unseen_is_followed_by_another_one(make_engine, serv
 
 
 def test_a_swap_that_has_not_expired_is_never_replaced(make_engine, serve, submitted, queues, database):
-    clock = MovableClock()
+    clock = QuickClock()
     chain = trouble_chain(serve(make_engine(clock=clock)), lost=1)
     order_id = submitted()
 
@@ -141,7 +133,7 @@ def test_a_swap_that_has_not_expired_is_never_replaced(make_engine, serve, submi
 
 
 def test_a_swap_that_landed_is_confirmed_however_late_it_is_looked_at(make_engine, serve, submitted, queues, database):
-    clock = MovableClock()
+    clock = QuickClock()
     serve(make_engine(clock=clock))
     order_id = submitted()
 
@@ -277,6 +269,6 @@ def test_a_swap_too_late_to_land_in_its_lifetime_never_lands(engine, submitted, 
     database.change("DELETE FROM simulated_transactions")
     _, sent = engine.store.in_flight([order_id])[0]
     assert bytes(swap["payload"]) == sent.payload
-    engine.chain.submit(replace(sent, expires_at=utc_now()))
+    engine.chain.submit(replace(sent, expires_at=engine.clock.now()))
 
     assert database.count("simulated_transactions") == 0

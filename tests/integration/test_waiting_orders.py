@@ -12,6 +12,7 @@ from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.conditions import unmet_limit
 from chalicelib.venues.venue import VenueUnavailable
 from infra.local.stack import FIRST_SCHEDULED_EVENT
+from tests.clocks import StoppedClock
 from tests.integration.cloud import CONTEXT
 from tests.integration.venues import fail_once, trouble_venues
 
@@ -402,12 +403,12 @@ def test_orders_whose_turn_would_be_too_far_away_wait_in_the_book_until_there_is
         api.place(**limit("buy", 100))
     queues.work_off()
     slow = make_engine(ORDER_PROCESSOR_RATE="1")
-    now = [0.0]
-    watch = dataclasses.replace(slow.market_watch, clock=lambda: now[0])
+    clock = StoppedClock()
+    watch = dataclasses.replace(slow.market_watch, clock=clock)
     engine.market.steer("SOL/USDC", Decimal(90))
 
     assert (watch.look(), watch.look()) == (2, 0)
-    now[0] += 60
+    clock.pass_time(60)
     assert watch.look() == 2
 
     assert database.rows("SELECT count(*) FROM orders WHERE waits_for = 'price'")[0]["count"] == 2

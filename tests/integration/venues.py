@@ -6,8 +6,9 @@ from typing import Any
 
 from chalicelib.engine import Engine
 from chalicelib.orders.order import Order, Trade
+from chalicelib.orders.swap import SignedTransaction, SwapPlan, SwapStatus
 from chalicelib.routing.router import Router
-from chalicelib.venues.venue import Chain, Quote, SignedTransaction, Spot, SwapPlan, SwapStatus, Venue, VenueUnavailable
+from chalicelib.venues.venue import Chain, Quote, Spot, Venue, VenueUnavailable
 
 
 class TroubledVenue:

@@ -1,1 +1,1 @@
-"""Raydium, Meteora and the chain as a simulation: real delays, prices, fees and failures, no money."""
+"""The venues and their chain as a simulation: real delays, prices, fees and failures, no money."""

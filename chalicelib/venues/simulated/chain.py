@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from chalicelib.orders.tokens import EXACT
-from chalicelib.resources import Database
-from chalicelib.venues.simulated.amm import read_transaction, round_fill, within_bounds
+from chalicelib.orders.order import Side
+from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapPlan, SwapStatus
+from chalicelib.orders.tokens import EXACT, TOKENS
+from chalicelib.resources.postgres import Database
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import Faults
-from chalicelib.venues.venue import SignedTransaction, SwapOutcome, SwapStatus, VenueUnavailable
+from chalicelib.venues.simulated.transaction import read_transaction
+from chalicelib.venues.venue import VenueUnavailable
 
 LANDING_SECONDS = (2.0, 3.0)
 PRICE_MOVE = (0.998, 1.002)
@@ -55,7 +57,7 @@ class SimulatedChain:
         if self.chance.happens(rates.dropped, "dropped", *drawn_for):
             return
         move = Decimal(str(self.chance.uniform(*PRICE_MOVE, "move", *drawn_for)))
-        amount_out = round_fill(swap.trade, EXACT.multiply(swap.plan.expected_amount_out, move))
+        amount_out = TOKENS[swap.trade.token_out].round_amount(EXACT.multiply(swap.plan.expected_amount_out, move))
         error = None
         if not within_bounds(swap.plan, swap.trade.side, amount_out):
             error = f"slippage: the fill of {amount_out} is outside the bound"
@@ -90,3 +92,10 @@ class SimulatedChain:
             )
             for row in rows
         }
+
+
+def within_bounds(plan: SwapPlan, side: Side, amount_out: Decimal) -> bool:
+    """Whether a fill keeps the plan's promise to its owner."""
+    if side is Side.SELL:
+        return plan.min_amount_out is None or amount_out >= plan.min_amount_out
+    return plan.max_amount_out is None or amount_out <= plan.max_amount_out

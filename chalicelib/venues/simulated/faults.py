@@ -1,11 +1,9 @@
 """How the simulated venues and their chain misbehave: set in a table while they run, read by every process."""
 
-import time
-from collections.abc import Callable
-
 import msgspec
 
-from chalicelib.resources import Database
+from chalicelib.clock import Clock
+from chalicelib.resources.postgres import Database
 
 REREAD_SECONDS = 1.0
 
@@ -34,7 +32,7 @@ class FaultRates(msgspec.Struct, frozen=True, kw_only=True):
 class Faults:
     """The current fault rates, about a second old at most."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._rates = FaultRates()
@@ -42,7 +40,7 @@ class Faults:
 
     def rates(self) -> FaultRates:
         """Return the rates, read again when they are older than a second."""
-        now = self._clock()
+        now = self._clock.seconds()
         if self._read_at is None or now - self._read_at >= REREAD_SECONDS:
             rows = self._database.run(_READ, {})
             self._rates = FaultRates(**rows[0]) if rows else FaultRates()

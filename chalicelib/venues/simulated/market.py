@@ -4,8 +4,7 @@ An order that waits is woken by one process and executed by another, and both mu
 drawn afresh: each is a function of the base price, which stands in a table (``simulated_market``), and of the time.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,8 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from chalicelib.clock import Clock
 from chalicelib.orders.tokens import EXACT, PRICE_DIGITS, TOKENS, round_price
-from chalicelib.resources import Database
+from chalicelib.resources.postgres import Database
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.noise import smooth, wander
 
@@ -126,30 +126,23 @@ class Market:
     Every method raises ``ResourceUnavailable`` when Postgres does not answer.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        seed: str | None,
-        clock: Callable[[], datetime],
-        stopwatch: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, database: Database, seed: str | None, clock: Clock) -> None:
         self._database = database
         self._seed = seed
         self._clock = clock
-        self._stopwatch = stopwatch
         self._last_read: tuple[float, Mapping[str, SteeredPair]] | None = None
 
     def prices(self) -> Prices:
         """Return the prices of this moment, by a table that was read at most 0.2 s ago."""
         # Venues ask in threads of their own: what was read and when must change together.
         last_read = self._last_read
-        if last_read is None or self._stopwatch() - last_read[0] >= REREAD_SECONDS:
+        if last_read is None or self._clock.seconds() - last_read[0] >= REREAD_SECONDS:
             return self.fresh_prices()
         return self._prices(last_read[1])
 
     def fresh_prices(self) -> Prices:
         """Return the prices of this moment, by the table as it is now."""
-        asked_at = self._stopwatch()
+        asked_at = self._clock.seconds()
         steered = {row["pair"]: SteeredPair(**row) for row in self._database.run(_READ, {})}
         self._last_read = asked_at, steered
         return self._prices(steered)
@@ -215,7 +208,7 @@ class Market:
                 self.reset(instruction.pair)
 
     def _prices(self, steered: Mapping[str, SteeredPair]) -> Prices:
-        return Prices(steered=steered, seed=self._seed, at=self._clock())
+        return Prices(steered=steered, seed=self._seed, at=self._clock.now())
 
     def _set_base(self, pair: str) -> Decimal:
         """Return the base price a pair was set to or started with, before it walks."""

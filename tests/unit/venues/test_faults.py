@@ -1,6 +1,7 @@
 """Fault rates are read from a table, about once a second."""
 
 from chalicelib.venues.simulated.faults import FaultRates, Faults
+from tests.clocks import StoppedClock
 
 
 class Table:
@@ -24,17 +25,17 @@ ROW = {
 
 
 def test_rates_are_read_again_after_a_second():
-    table, now = Table(ROW), [100.0]
-    faults = Faults(table, clock=lambda: now[0])
+    table, clock = Table(ROW), StoppedClock()
+    faults = Faults(table, clock)
 
     assert faults.rates().quote_fails == 0.5
     table.rows = [{**ROW, "quote_fails": 0.1}]
-    now[0] += 0.9
+    clock.pass_time(0.9)
     assert faults.rates().quote_fails == 0.5
-    now[0] += 0.2
+    clock.pass_time(0.2)
     assert faults.rates().quote_fails == 0.1
     assert table.reads == 2
 
 
 def test_without_a_row_nothing_fails():
-    assert Faults(Table()).rates() == FaultRates()
+    assert Faults(Table(), StoppedClock()).rates() == FaultRates()

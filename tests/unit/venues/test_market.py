@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from chalicelib.orders.tokens import TOKENS
 from chalicelib.venues.simulated.market import DOLLARS, Market, Prices, SteeredPair
 from tests.builders import NOON
+from tests.clocks import StoppedClock
 
 RANGE = (Decimal("0.98"), Decimal("1.02"))
 HOUR = range(0, 3600, 7)
@@ -44,7 +45,7 @@ def prices(*rows, seed=None, seconds=0.0):
 
 
 def market(*rows, seed=None, at=NOON):
-    return Market(Table(*rows), seed, lambda: at)
+    return Market(Table(*rows), seed, StoppedClock(at))
 
 
 # --- Base prices ---
@@ -199,21 +200,21 @@ def test_two_processes_see_the_same_market_at_the_same_moment(seed):
 
 
 def test_the_table_is_read_again_after_a_fifth_of_a_second():
-    table, now = Table(), [100.0]
-    seen = Market(table, None, lambda: NOON, lambda: now[0])
+    table, clock = Table(), StoppedClock()
+    seen = Market(table, None, clock)
 
     assert seen.prices().base("SOL/USDC") == 150
     table.rows = [row("SOL/USDC", "140")]
-    now[0] += 0.15
+    clock.pass_time(0.15)
     assert seen.prices().base("SOL/USDC") == 150
-    now[0] += 0.1
+    clock.pass_time(0.1)
     assert seen.prices().base("SOL/USDC") == 140
     assert table.reads == 2
 
 
 def test_a_fresh_look_reads_the_table_whenever_it_is_taken():
     table = Table()
-    seen = Market(table, None, lambda: NOON, lambda: 100.0)
+    seen = Market(table, None, StoppedClock())
     seen.prices()
     table.rows = [row("SOL/USDC", "140")]
 
@@ -222,12 +223,13 @@ def test_a_fresh_look_reads_the_table_whenever_it_is_taken():
 
 
 def test_time_goes_on_between_two_looks_at_the_table():
-    now = [NOON]
-    seen = Market(Table(), None, lambda: now[0], lambda: 100.0)
+    table, clock = Table(), StoppedClock()
+    seen = Market(table, None, clock)
     before = seen.prices().mid("raydium", "SOL/USDC", RANGE)
-    now[0] += timedelta(seconds=3)
+    clock.pass_time(0.15)
 
     assert seen.prices().mid("raydium", "SOL/USDC", RANGE) != before
+    assert table.reads == 1
 
 
 # --- Steering ---
@@ -257,7 +259,7 @@ def test_a_value_that_is_not_allowed_is_named_and_nothing_is_set(pair, base_pric
     table = Table()
 
     with pytest.raises(ValueError, match=named):
-        Market(table, None, lambda: NOON).steer(pair, base_price and Decimal(base_price), walk)
+        Market(table, None, StoppedClock()).steer(pair, base_price and Decimal(base_price), walk)
 
     assert table.written == []
 
@@ -267,7 +269,7 @@ def test_a_value_that_is_not_allowed_is_named_and_nothing_is_set(pair, base_pric
 def test_every_price_and_walk_within_bounds_can_be_set(base_price, walk):
     table = Table()
 
-    Market(table, None, lambda: NOON).steer("SOL/USDC", Decimal(base_price), Decimal(walk))
+    Market(table, None, StoppedClock()).steer("SOL/USDC", Decimal(base_price), Decimal(walk))
 
     assert [(new["base_price"], new["walk"]) for new in table.written] == [(Decimal(base_price), Decimal(walk))]
 

@@ -1,7 +1,6 @@
 """Simulated Raydium and Meteora: ranges, fees, delays, faults, and numbers that a seed repeats."""
 
 import hashlib
-import itertools
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,12 +9,17 @@ import pytest
 
 from chalicelib.execution.building import plan_swap
 from chalicelib.orders.order import Side
-from chalicelib.venues.simulated.amm import read_transaction, simulated_venues, within_bounds
+from chalicelib.venues.simulated.amm import Simulation
+from chalicelib.venues.simulated.chain import within_bounds
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.simulated.market import Market
+from chalicelib.venues.simulated.meteora import meteora
+from chalicelib.venues.simulated.raydium import raydium
+from chalicelib.venues.simulated.transaction import read_transaction
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 from tests.builders import NOON, a_quote, a_trade, an_order
+from tests.clocks import StoppedClock
 
 DRAWS = 300
 BASE = Decimal(150)  # SOL/USDC
@@ -42,24 +46,28 @@ class UnsteeredMarket:
         return self._rows
 
 
-def venues(seed=None, latency=1.0, slept=None, clock=lambda: NOON, base_prices=None, **rates):
-    sleep = (slept if slept is not None else []).append
+class SteppingClock(StoppedClock):
+    """A clock that goes on by seven seconds each time it is read."""
+
+    def now(self):
+        self.pass_time(7)
+        return super().now()
+
+
+def venues(seed=None, latency=1.0, clock=None, base_prices=None, **rates):
+    clock = clock or StoppedClock()
     market = Market(UnsteeredMarket(**(base_prices or {})), seed, clock)
-    pair = simulated_venues(market, Chance(seed), FixedFaults(**rates), latency, sleep, clock)
-    return {venue.name: venue for venue in pair}
-
-
-def a_clock(step):
-    """Return a clock that goes on by ``step`` seconds each time it is read."""
-    moments = itertools.count()
-    return lambda: NOON + timedelta(seconds=step * next(moments))
+    simulation = Simulation(
+        market=market, chance=Chance(seed), faults=FixedFaults(**rates), latency=latency, clock=clock
+    )
+    return {venue.name: venue for venue in (raydium(simulation), meteora(simulation))}
 
 
 @pytest.mark.parametrize(
     ("name", "low", "high", "fee"), [("raydium", "0.98", "1.02", "0.003"), ("meteora", "0.97", "1.02", "0.002")]
 )
 def test_prices_fill_the_documented_range_around_the_base_price(name, low, high, fee):
-    venue = venues(clock=a_clock(step=7))[name]
+    venue = venues(clock=SteppingClock())[name]
     quotes = [venue.quote(a_trade(), 0) for _ in range(DRAWS)]
 
     factors = [quote.price / BASE for quote in quotes]
@@ -71,21 +79,21 @@ def test_prices_fill_the_documented_range_around_the_base_price(name, low, high,
 
 @pytest.mark.parametrize("name", ["raydium", "meteora"])
 def test_a_quote_takes_200_to_400_milliseconds(name):
-    slept = []
-    venue = venues(slept=slept)[name]
+    clock = StoppedClock()
+    venue = venues(clock=clock)[name]
     for _ in range(DRAWS):
         venue.quote(a_trade(), 0)
 
-    assert len(slept) == DRAWS
-    assert 0.2 <= min(slept) < 0.22
-    assert 0.38 < max(slept) <= 0.4
+    assert len(clock.slept) == DRAWS
+    assert 0.2 <= min(clock.slept) < 0.22
+    assert 0.38 < max(clock.slept) <= 0.4
 
 
 def test_delays_can_be_scaled():
-    slept = []
-    venues(latency=0.0, slept=slept)["raydium"].quote(a_trade(), 0)
+    clock = StoppedClock()
+    venues(latency=0.0, clock=clock)["raydium"].quote(a_trade(), 0)
 
-    assert slept == [0.0]
+    assert clock.slept == [0.0]
 
 
 def test_the_net_price_is_the_price_after_fee_and_impact():
@@ -129,16 +137,16 @@ def test_another_seed_venue_or_pair_gets_another_price(other):
     ],
 )
 def test_another_seed_venue_attempt_or_trade_gets_other_numbers(seed, venue, trade, attempt):
-    slept, slept_first = [], []
-    venues(seed, slept=slept)[venue].quote(trade, attempt)
-    venues("seed", slept=slept_first)["raydium"].quote(a_trade(), 0)
+    clock, first_clock = StoppedClock(), StoppedClock()
+    venues(seed, clock=clock)[venue].quote(trade, attempt)
+    venues("seed", clock=first_clock)["raydium"].quote(a_trade(), 0)
 
-    assert slept != slept_first
+    assert clock.slept != first_clock.slept
 
 
 @pytest.mark.parametrize("seed", [None, "seed"])
 def test_every_order_of_a_moment_sees_the_same_market(seed):
-    raydium = venues(seed)["raydium"]
+    raydium = venues(seed, latency=0.0)["raydium"]
     quotes = [
         raydium.quote(a_trade(side=side, amount=amount), attempt)
         for side in Side
@@ -147,7 +155,7 @@ def test_every_order_of_a_moment_sees_the_same_market(seed):
     ]
 
     assert len({quote.price for quote in quotes}) == 1
-    assert len({venues(seed)["raydium"].quote(a_trade(), 0).price for _ in range(5)}) == 1
+    assert len({venues(seed, latency=0.0)["raydium"].quote(a_trade(), 0).price for _ in range(5)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -165,11 +173,11 @@ def test_a_token_without_a_pool_is_refused():
 
 
 def test_a_venue_can_be_told_to_fail():
-    slept = []
+    clock = StoppedClock()
     with pytest.raises(VenueUnavailable, match="raydium did not answer"):
-        venues(slept=slept, quote_fails=1.0)["raydium"].quote(a_trade(), 0)
+        venues(clock=clock, quote_fails=1.0)["raydium"].quote(a_trade(), 0)
 
-    assert len(slept) == 1
+    assert len(clock.slept) == 1
 
 
 def test_a_token_that_was_given_a_price_is_as_deep_as_any():
@@ -182,21 +190,21 @@ def test_a_token_that_was_given_a_price_is_as_deep_as_any():
 
 
 def test_one_look_at_the_pools_takes_50_to_150_milliseconds_however_many_they_are():
-    slept = []
-    venue = venues(slept=slept)["raydium"]
+    clock = StoppedClock()
+    venue = venues(clock=clock)["raydium"]
     for _ in range(DRAWS):
         venue.spot(["SOL/USDC", "RAY/USDC", "BONK/SOL"])
 
-    assert len(slept) == DRAWS
-    assert 0.05 <= min(slept) < 0.06
-    assert 0.14 < max(slept) <= 0.15
+    assert len(clock.slept) == DRAWS
+    assert 0.05 <= min(clock.slept) < 0.06
+    assert 0.14 < max(clock.slept) <= 0.15
 
 
 def test_delays_of_looks_can_be_scaled():
-    slept = []
-    venues(latency=0.0, slept=slept)["raydium"].spot(["SOL/USDC"])
+    clock = StoppedClock()
+    venues(latency=0.0, clock=clock)["raydium"].spot(["SOL/USDC"])
 
-    assert slept == [0.0]
+    assert clock.slept == [0.0]
 
 
 def test_pairs_without_a_live_pool_are_absent():
@@ -211,7 +219,7 @@ def test_pairs_without_a_live_pool_are_absent():
 @pytest.mark.parametrize("pair", ["SOL/USDC", "USDC/SOL", "BONK/SOL", "WIF/USDC"])
 @pytest.mark.parametrize("side", Side)
 def test_a_quote_and_a_look_at_the_same_moment_agree(seed, name, pair, side):
-    venue = venues(seed, base_prices={"WIF/USDC": "2.51234567"})[name]
+    venue = venues(seed, latency=0.0, base_prices={"WIF/USDC": "2.51234567"})[name]
     quote, spot = venue.quote(a_trade(pair, side, "1000"), 0), venue.spot([pair])[pair]
 
     assert spot.price == quote.price

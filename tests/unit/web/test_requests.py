@@ -621,17 +621,18 @@ def test_a_quote_is_asked_for_with_a_trade():
 
 # --- Launches ---
 
+VENUES = ("raydium", "meteora")
 LAUNCH = {"pool": "7qbRF6YsyGuLUVs6Y1q64bdVrfe4ZcUUz1JRdoVNUJnm", "tokenIn": "WIF"}
 
 
 def test_a_launch_names_a_pool_and_a_token():
-    assert read_launch(LAUNCH) == Launch(pool=LAUNCH["pool"], token_in="WIF", token_out=None, venue=None)
-    assert read_launch({**LAUNCH, "tokenOut": None, "venue": None}) == read_launch(LAUNCH)
+    assert read_launch(LAUNCH, VENUES) == Launch(pool=LAUNCH["pool"], token_in="WIF", token_out=None, venue=None)
+    assert read_launch({**LAUNCH, "tokenOut": None, "venue": None}, VENUES) == read_launch(LAUNCH, VENUES)
 
 
 @pytest.mark.parametrize("venue", ["raydium", "meteora"])
 def test_a_launch_may_say_against_what_and_where(venue):
-    launch = read_launch({**LAUNCH, "tokenOut": "USDC", "venue": venue})
+    launch = read_launch({**LAUNCH, "tokenOut": "USDC", "venue": venue}, VENUES)
 
     assert (launch.token_out, launch.venue) == ("USDC", venue)
 
@@ -639,7 +640,7 @@ def test_a_launch_may_say_against_what_and_where(venue):
 def test_a_launch_is_written_as_it_is_sent():
     sent = {**LAUNCH, "tokenOut": "USDC", "venue": "raydium"}
 
-    assert json.loads(encode_json(read_launch(sent))) == sent
+    assert json.loads(encode_json(read_launch(sent, VENUES))) == sent
 
 
 @pytest.mark.parametrize(
@@ -655,7 +656,7 @@ def test_a_launch_is_written_as_it_is_sent():
     ids=lambda value: repr(value)[:30],
 )
 def test_a_bad_field_of_a_launch_is_named(field, value):
-    found = errors(read_launch, {**LAUNCH, field: value})
+    found = errors(read_launch, {**LAUNCH, field: value}, VENUES)
 
     assert set(found) == {field}
     assert len(found[field]) < 300
@@ -663,8 +664,10 @@ def test_a_bad_field_of_a_launch_is_named(field, value):
 
 
 def test_all_bad_fields_of_a_launch_are_named_at_once():
-    assert set(errors(read_launch, {"tokenOut": "XYZ", "venue": "orca"})) == {"pool", "tokenIn", "tokenOut", "venue"}
+    found = errors(read_launch, {"tokenOut": "XYZ", "venue": "orca"}, VENUES)
+
+    assert set(found) == {"pool", "tokenIn", "tokenOut", "venue"}
 
 
 def test_a_pool_holds_two_different_tokens():
-    assert "two different tokens" in errors(read_launch, {**LAUNCH, "tokenOut": "WIF"})["tokenOut"]
+    assert "two different tokens" in errors(read_launch, {**LAUNCH, "tokenOut": "WIF"}, VENUES)["tokenOut"]

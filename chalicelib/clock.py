@@ -1,0 +1,24 @@
+"""Time, for every part that asks for it: what the time is, how much of it passes, and waiting for it to pass.
+
+A part is given a clock, so that a test decides what time it is and nobody has to wait. What must hold between
+processes (leases, delays, expiry in the book) goes by Postgres's clock instead, inside the statements.
+"""
+
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """This machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the time of day, in UTC."""
+        return datetime.now(UTC)
+
+    def seconds(self) -> float:
+        """Return seconds since some moment in the past: they never go back, and only differences mean anything."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""
+        time.sleep(seconds)

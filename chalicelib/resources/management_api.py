@@ -1,0 +1,43 @@
+"""API Gateway's management API: what clients hear on their WebSocket connections."""
+
+from typing import Any
+
+from chalicelib.clock import Clock
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.aws import as_unavailable, aws_client
+from chalicelib.resources.breather import Breather
+
+PUSH_SECONDS = 1.0
+
+
+class ManagementApi:
+    """API Gateway's ``@connections``: posts to a WebSocket connection, or closes it."""
+
+    def __init__(self, endpoint_url: str, clock: Clock) -> None:
+        self._endpoint_url = endpoint_url
+        self._breather = Breather("the management API", clock)
+
+    def open(self) -> Any:
+        """Return the client."""
+        return aws_client("apigatewaymanagementapi", PUSH_SECONDS, 1, self._endpoint_url)
+
+    def post(self, connection_id: str, data: bytes) -> bool:
+        """Send ``data`` to a connection; False when the connection is gone."""
+        self._breather.check()
+        try:
+            with as_unavailable("the management API"):
+                self.open().post_to_connection(ConnectionId=connection_id, Data=data)
+        except self.open().exceptions.GoneException:
+            return False
+        except ResourceUnavailable:
+            self._breather.begin()
+            raise
+        return True
+
+    def close(self, connection_id: str) -> None:
+        """Close a connection; one that is gone already stays so."""
+        try:
+            with as_unavailable("the management API"):
+                self.open().delete_connection(ConnectionId=connection_id)
+        except self.open().exceptions.GoneException:
+            return

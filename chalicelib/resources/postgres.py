@@ -1,0 +1,133 @@
+"""Postgres: one connection, on which nothing waits for long."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.wire import decode_json, encode_json
+
+Row = dict[str, Any]
+
+DATABASE_SECONDS = 0.8
+"""One statement, or one connection, gets this long."""
+CONNECT_SECONDS = 2
+
+set_json_dumps(encode_json)
+set_json_loads(decode_json)
+
+
+class _ImpatientConnection(psycopg.Connection[Row]):
+    """A connection on which nothing waits longer than ``patience`` seconds.
+
+    The server's own ``statement_timeout`` does not help when the server, or the way to it, has stopped.
+    """
+
+    patience = DATABASE_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, timeout or self.patience)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                # The answer may still come, and must not be taken for the next statement's.
+                self.close()
+            raise
+
+
+class Database:
+    """A Postgres connection that comes back.
+
+    Every statement is its own transaction. Each is written so that running it twice is safe (a fixed primary key,
+    or a condition on the state it moves from), which is what allows the one retry on a fresh connection.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: _ImpatientConnection | None = None
+        self._opening = Lock()  # venues quote in threads of their own, and may be the first to ask
+
+    def run(self, statement: str, parameters: Mapping[str, Any], patience: float = DATABASE_SECONDS) -> list[Row]:
+        """Run one statement and return its rows.
+
+        Args:
+            statement: SQL with named parameters.
+            parameters: Their values.
+            patience: Seconds to wait for the answer.
+
+        Raises:
+            ResourceUnavailable: Postgres does not answer.
+        """
+        idle_since_last_call = self._connection
+        try:
+            return self._run(statement, parameters, patience)
+        except psycopg.OperationalError as error:
+            died_unseen = idle_since_last_call is not None and idle_since_last_call.broken
+            self._forget_broken()
+            if not died_unseen:
+                raise ResourceUnavailable("Postgres", error) from error
+        try:
+            return self._run(statement, parameters, patience)
+        except psycopg.OperationalError as error:
+            self._forget_broken()
+            raise ResourceUnavailable("Postgres", error) from error
+
+    def close(self) -> None:
+        """Close the connection; the next statement opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _run(self, statement: str, parameters: Mapping[str, Any], patience: float) -> list[Row]:
+        with self._opening:
+            if self._connection is None:
+                self._connection = _connect(self._url)
+            connection = self._connection
+        if connection.patience != patience:
+            connection.execute(f"SET statement_timeout = {_milliseconds(patience)}")
+            connection.patience = patience
+        cursor = connection.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def _forget_broken(self) -> None:
+        if self._connection is not None and self._connection.closed:
+            self._connection = None
+
+
+def _milliseconds(patience: float) -> int:
+    """Return the server's own limit for a statement: a little less than ours, so that we hear of it."""
+    return int(patience * 900)
+
+
+def _connect(url: str) -> _ImpatientConnection:
+    """Connect, or give up after ``DATABASE_SECONDS``; libpq itself would wait two seconds at least."""
+
+    def open_connection() -> _ImpatientConnection:
+        return _ImpatientConnection.connect(
+            url,
+            autocommit=True,
+            row_factory=dict_row,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="order-execution-engine",
+            # What we no longer wait for must not be done behind our back either.
+            options=f"-c timezone=UTC -c statement_timeout={_milliseconds(DATABASE_SECONDS)}",
+        )
+
+    opener = ThreadPoolExecutor(1, thread_name_prefix="connect")
+    opening = opener.submit(open_connection)
+    opener.shutdown(wait=False)
+    try:
+        return opening.result(DATABASE_SECONDS)
+    except TimeoutError as late:
+        opening.add_done_callback(_close_late_connection)
+        raise psycopg.OperationalError(f"no connection within {DATABASE_SECONDS} s") from late
+
+
+def _close_late_connection(opening: Future[_ImpatientConnection]) -> None:
+    if opening.exception() is None:
+        opening.result().close()

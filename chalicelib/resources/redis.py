@@ -1,0 +1,74 @@
+"""Redis: scripts, each of which is one atomic round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.clock import Clock
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.breather import Breather
+
+if TYPE_CHECKING:
+    import redis
+
+REDIS_SECONDS = 0.3
+
+
+class Redis:
+    """A Redis connection for scripts, each of which is one atomic round trip.
+
+    All that is in Redis may be lost, so it is never waited for: a call gives up quickly, and after one that failed
+    the next ones fail at once for a moment.
+    """
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._url = url
+        self._breather = Breather("Redis", clock)
+        self._client: redis.Redis | None = None
+
+    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run a Lua script and return its answer; strings come back as ``str``.
+
+        Raises:
+            ResourceUnavailable: Redis does not answer.
+        """
+        import redis
+
+        self._breather.check()
+        try:
+            return self.open().eval(script, len(keys), *keys, *arguments)
+        except redis.RedisError as error:
+            self._breather.begin()
+            raise ResourceUnavailable("Redis", error) from error
+
+    def open(self) -> redis.Redis:
+        """Return the client, which connects when it is first used."""
+        if self._client is None:
+            self._client = _redis_client(self._url)
+        return self._client
+
+    def close(self) -> None:
+        """Close the connection; the next script opens a new one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def probe(self) -> None:
+        """Run the smallest script there is."""
+        self.run("return 1", [], [])
+
+
+def _redis_client(url: str) -> redis.Redis:
+    """Open a client that reconnects by itself once, without a pause, when its connection has died unseen."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=REDIS_SECONDS,
+        socket_timeout=REDIS_SECONDS,
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    )

@@ -1,0 +1,87 @@
+"""SQS: queues of JSON messages."""
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.aws import as_unavailable, aws_client
+from chalicelib.wire import encode_json
+
+SQS_SECONDS = 1.5
+
+
+class Queue:
+    """An SQS queue of JSON messages.
+
+    Delays are whole seconds, as SQS counts them; a fraction is rounded up so that nothing comes early.
+    """
+
+    LONGEST_DELAY = 900
+    LONGEST_INVISIBILITY = 43_200
+    BATCH = 10
+    REQUESTS_AT_ONCE = 8
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def open(self) -> Any:
+        """Return the client; all queues of a process share one."""
+        return aws_client("sqs", SQS_SECONDS, 2)
+
+    def send(self, message: object, delay: float = 0) -> None:
+        """Put one message on the queue as JSON, visible after ``delay`` seconds (at most 15 minutes)."""
+        self.send_text(encode_json(message).decode(), delay)
+
+    def send_text(self, text: str, delay: float = 0) -> None:
+        """Put one message on the queue as it is."""
+        with as_unavailable("SQS"):
+            self.open().send_message(
+                QueueUrl=self._url,
+                MessageBody=text,
+                DelaySeconds=min(math.ceil(delay), self.LONGEST_DELAY),
+            )
+
+    def send_all(self, messages: Sequence[object], delays: Sequence[float] = ()) -> None:
+        """Put many messages on the queue, ten to a request and several requests at once.
+
+        ``delays`` holds each message's delay in seconds; without it they are visible at once.
+        """
+        entries = [
+            {
+                "Id": str(index % self.BATCH),
+                "MessageBody": encode_json(message).decode(),
+                "DelaySeconds": min(math.ceil(delay), self.LONGEST_DELAY),
+            }
+            for index, (message, delay) in enumerate(zip(messages, delays or [0.0] * len(messages), strict=True))
+        ]
+        batches = [entries[start : start + self.BATCH] for start in range(0, len(entries), self.BATCH)]
+        if len(batches) < 2:
+            for batch in batches:
+                self._send_batch(batch)
+            return
+        with ThreadPoolExecutor(min(len(batches), self.REQUESTS_AT_ONCE), thread_name_prefix="send") as pool:
+            list(pool.map(self._send_batch, batches))
+
+    def _send_batch(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        with as_unavailable("SQS"):
+            refused = self.open().send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed")
+        if refused:
+            raise ResourceUnavailable("SQS", refused)
+
+    def postpone(self, receipt_handle: str, delay: float) -> None:
+        """Keep a received message invisible for ``delay`` seconds more (at most 12 hours)."""
+        with as_unavailable("SQS"):
+            self.open().change_message_visibility(
+                QueueUrl=self._url,
+                ReceiptHandle=receipt_handle,
+                VisibilityTimeout=min(math.ceil(delay), self.LONGEST_INVISIBILITY),
+            )
+
+    def depth(self) -> int:
+        """Return about how many messages wait to be received; those received or delayed do not count."""
+        name = "ApproximateNumberOfMessages"
+        with as_unavailable("SQS"):
+            answer = self.open().get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
