@@ -15,11 +15,11 @@ from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, Rate, Req
 
 from chalicelib.config import PRIORITY_SLOTS
 from chalicelib.engine import engine
-from chalicelib.execution.messages import BatchAnswer, order_id_of, read_records, work_off, work_off_together
+from chalicelib.exact_json import decode_json, encode_json
+from chalicelib.execution.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.observability import flush_metrics, logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.web.problems import Problem, RequestError, unavailable, wrong_address
-from chalicelib.wire import decode_json, encode_json
 
 app = Chalice(app_name="order-execution-engine")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
@@ -248,7 +248,7 @@ def execute_order(event: SQSEvent) -> BatchAnswer:
 def settle_orders(event: SQSEvent) -> BatchAnswer:
     """Take a batch of submitted orders to their end."""
     records = read_records(event.to_dict())
-    return work_off_together(records, engine().settlements, engine().settlement.settle)
+    return work_off_together(records, engine().settlement_queue, engine().settlement.settle)
 
 
 @app.on_sqs_message(
@@ -257,14 +257,14 @@ def settle_orders(event: SQSEvent) -> BatchAnswer:
 def replay_events(event: SQSEvent) -> BatchAnswer:
     """Bring a new connection up to date."""
     records = read_records(event.to_dict())
-    return work_off(records, engine().replays, lambda record: engine().sockets.replay(record.body))
+    return work_off(records, engine().replay_queue, lambda record: engine().sockets.replay(record.body))
 
 
 @app.on_sqs_message(queue_arn="arn:aws:sqs:us-east-1:000000000000:dead-letters", batch_size=1, name="bury_order")
 def bury_order(event: SQSEvent) -> None:
     """Keep a message that could not be processed, and end its order."""
     for record in read_records(event.to_dict()):
-        engine().burial.bury(record)
+        engine().dead_letters.bury(record)
 
 
 # --- Schedule and operators -----------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def watch_market(_event: CloudWatchEvent) -> dict[str, int]:
 def dead_letters(event: dict[str, Any], _context: Any) -> Any:
     """List the dead letters, or redrive some or all: ``{"action": "list" | "redrive", "messageIds"?: [...]}``."""
     redriven = event["action"] == "redrive"
-    letters = engine().burial.redrive(event.get("messageIds")) if redriven else engine().burial.waiting()
+    letters = engine().dead_letters.redrive(event.get("messageIds")) if redriven else engine().dead_letters.waiting()
     return decode_json(encode_json(letters))
 
 

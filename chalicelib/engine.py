@@ -8,8 +8,8 @@ from functools import cache, cached_property
 
 from chalicelib.clock import Clock
 from chalicelib.config import Settings, current_settings
-from chalicelib.execution.burial import Burial
 from chalicelib.execution.cancellation import Cancellation
+from chalicelib.execution.dead_letters import DeadLetters
 from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.executor import Executor
 from chalicelib.execution.intake import Intake
@@ -54,7 +54,7 @@ class Engine:
         first order it serves should not wait for imports.
         """
         self.redis.open()
-        self.orders.open()
+        self.order_queue.open()
         self.connections.open()
 
     @cached_property
@@ -68,22 +68,22 @@ class Engine:
         return Redis(self.settings.redis_url, self.clock)
 
     @cached_property
-    def orders(self) -> Queue:
+    def order_queue(self) -> Queue:
         """Orders to execute."""
         return Queue(self.settings.orders_queue_url)
 
     @cached_property
-    def priority(self) -> Queue:
+    def priority_queue(self) -> Queue:
         """Snipers to execute, past all others."""
         return Queue(self.settings.priority_queue_url)
 
     @cached_property
-    def settlements(self) -> Queue:
+    def settlement_queue(self) -> Queue:
         """Orders whose swap was sent."""
         return Queue(self.settings.settlements_queue_url)
 
     @cached_property
-    def replays(self) -> Queue:
+    def replay_queue(self) -> Queue:
         """New connections that have to be brought up to date."""
         return Queue(self.settings.replays_queue_url)
 
@@ -110,7 +110,7 @@ class Engine:
     @cached_property
     def publisher(self) -> Publisher:
         """Says what happened."""
-        return Publisher(self.store, self.viewers, self.connections, self.replays, self.clock)
+        return Publisher(self.store, self.viewers, self.connections, self.replay_queue, self.clock)
 
     @cached_property
     def chance(self) -> Chance:
@@ -162,7 +162,9 @@ class Engine:
     @cached_property
     def dispatcher(self) -> Dispatcher:
         """Sends orders to their queues."""
-        return Dispatcher(store=self.store, orders=self.orders, priority=self.priority, pacer=self.pacer)
+        return Dispatcher(
+            store=self.store, order_queue=self.order_queue, priority_queue=self.priority_queue, pacer=self.pacer
+        )
 
     @cached_property
     def intake(self) -> Intake:
@@ -183,7 +185,7 @@ class Engine:
             router=self.router,
             chain=self.chain,
             publisher=self.publisher,
-            settlements=self.settlements,
+            settlement_queue=self.settlement_queue,
             pacer=self.pacer,
             backoff_base_ms=self.settings.backoff_base_ms,
         )
@@ -203,7 +205,9 @@ class Engine:
     @cached_property
     def recovery(self) -> Recovery:
         """Sends stopped orders on."""
-        return Recovery(store=self.store, dispatcher=self.dispatcher, settlements=self.settlements, clock=self.clock)
+        return Recovery(
+            store=self.store, dispatcher=self.dispatcher, settlement_queue=self.settlement_queue, clock=self.clock
+        )
 
     @cached_property
     def cancellation(self) -> Cancellation:
@@ -228,14 +232,14 @@ class Engine:
         return Launches(book=self.book, release=self.release)
 
     @cached_property
-    def burial(self) -> Burial:
+    def dead_letters(self) -> DeadLetters:
         """Keeps what could not be processed."""
-        return Burial(
+        return DeadLetters(
             store=self.store,
             publisher=self.publisher,
             dispatcher=self.dispatcher,
-            orders=self.orders,
-            settlements=self.settlements,
+            order_queue=self.order_queue,
+            settlement_queue=self.settlement_queue,
         )
 
     @cached_property
@@ -255,7 +259,7 @@ class Engine:
             router=self.router,
             websocket_url=self.settings.websocket_url,
             launch_secret=self.settings.launch_webhook_secret,
-            probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.orders.depth},
+            probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.order_queue.depth},
             clock=self.clock,
         )
 
@@ -267,7 +271,7 @@ class Engine:
             store=self.store,
             viewers=self.viewers,
             publisher=self.publisher,
-            replays=self.replays,
+            replay_queue=self.replay_queue,
             clock=self.clock,
         )
 

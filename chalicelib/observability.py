@@ -3,7 +3,7 @@
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from chalicelib.wire import encode_json
+from chalicelib.exact_json import encode_json
 
 SERVICE = "order-execution-engine"
 

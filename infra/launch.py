@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from chalicelib.config import SettingsError, load_settings
+from chalicelib.exact_json import encode_json
 from chalicelib.orders.launch import Launch
 from chalicelib.web.signatures import sign
-from chalicelib.wire import encode_json
 from infra.local.settings_file import read_settings_file
 from infra.local.stack import LAUNCH_WEBHOOK_SECRET
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from chalicelib.execution.messages import Record
 from chalicelib.execution.pacing import Lane, Pacer
+from chalicelib.execution.sqs_batches import Record
 from chalicelib.observability import logger
 from chalicelib.orders.order import Order, OrderType
 from chalicelib.resources import ResourceUnavailable
@@ -28,8 +28,8 @@ class Dispatcher:
     """Sends orders to be executed."""
 
     store: OrderStore
-    orders: Queue
-    priority: Queue
+    order_queue: Queue
+    priority_queue: Queue
     pacer: Pacer
 
     def send(self, order: Order, delay: float = 0.0) -> None:
@@ -72,13 +72,13 @@ class Dispatcher:
         Raises:
             ResourceUnavailable: a queue does not answer.
         """
-        for queue in (self.priority, self.orders):
+        for queue in (self.priority_queue, self.order_queue):
             messages = [{"orderId": order_id} for order_id, kind in stopped if self._queue(kind) is queue]
             queue.send_all(messages)
 
     def source_of(self, records: Sequence[Record]) -> Queue:
         """Return the queue that a batch of messages came from."""
-        return self.priority if "priority" in records[0].queue.lower() else self.orders
+        return self.priority_queue if "priority" in records[0].queue.lower() else self.order_queue
 
     def is_idle(self) -> bool:
         """Whether no order waits to be received from a queue.
@@ -86,10 +86,10 @@ class Dispatcher:
         Raises:
             ResourceUnavailable: a queue does not answer.
         """
-        return self.orders.depth() == 0 and self.priority.depth() == 0
+        return self.order_queue.depth() == 0 and self.priority_queue.depth() == 0
 
     def _queue(self, kind: OrderType) -> Queue:
-        return self.priority if kind is OrderType.SNIPER else self.orders
+        return self.priority_queue if kind is OrderType.SNIPER else self.order_queue
 
     def _note_long_waits(self, order_ids: Sequence[str], waits: Sequence[float]) -> None:
         """Tell recovery which orders wait for their turn, so that it does not take them for stopped."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from chalicelib.execution.building import plan_swap
-from chalicelib.execution.messages import PoisonMessage
 from chalicelib.execution.pacing import Pacer
 from chalicelib.execution.retries import next_try
+from chalicelib.execution.sqs_batches import PoisonMessage
+from chalicelib.execution.swap_plan import plan_swap
 from chalicelib.observability import logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Order, OrderType, TimeInForce
@@ -46,7 +46,7 @@ class Executor:
     router: Router
     chain: Chain
     publisher: Publisher
-    settlements: Queue
+    settlement_queue: Queue
     pacer: Pacer
     backoff_base_ms: int
     lease: timedelta = LEASE
@@ -156,7 +156,7 @@ class Executor:
             # Whatever went wrong, it may have been taken. Settlement looks, and sends the same bytes again.
             logger.warning(f"no answer when the swap was sent: {unanswered!r}", orderId=order.order_id)
         try:
-            self.settlements.send({"orderId": order.order_id}, delay=FIRST_LOOK)
+            self.settlement_queue.send({"orderId": order.order_id}, delay=FIRST_LOOK)
         except ResourceUnavailable as unavailable:
             logger.warning(f"recovery will settle it: {unavailable}", orderId=order.order_id)
         self.publisher.publish(submitted)

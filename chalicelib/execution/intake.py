@@ -15,12 +15,12 @@ from uuid import uuid4
 import msgspec
 
 from chalicelib.clock import Clock
+from chalicelib.exact_json import encode_json
 from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.orders.order import Order, OrderType, TimeInForce, Trade
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
-from chalicelib.wire import encode_json
 
 
 class IdempotencyConflict(Exception):

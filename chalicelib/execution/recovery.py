@@ -33,7 +33,7 @@ class Recovery:
 
     store: OrderStore
     dispatcher: Dispatcher
-    settlements: Queue
+    settlement_queue: Queue
     clock: Clock
 
     def watch(self) -> int:
@@ -60,7 +60,7 @@ class Recovery:
 
     def _send_on(self, stopped: list[StoppedOrder]) -> None:
         submitted = [order for order in stopped if order.status is Status.SUBMITTED]
-        self.settlements.send_all([{"orderId": order.order_id} for order in submitted])
+        self.settlement_queue.send_all([{"orderId": order.order_id} for order in submitted])
         self.dispatcher.send_stopped(
             [(order.order_id, order.order_type) for order in stopped if order.status is not Status.SUBMITTED]
         )

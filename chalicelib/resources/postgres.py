@@ -9,8 +9,8 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 
+from chalicelib.exact_json import decode_json, encode_json
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.wire import decode_json, encode_json
 
 Row = dict[str, Any]
 

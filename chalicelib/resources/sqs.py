@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from chalicelib.exact_json import encode_json
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.aws import as_unavailable, aws_client
-from chalicelib.wire import encode_json
 
 SQS_SECONDS = 1.5
 

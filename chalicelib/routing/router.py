@@ -74,7 +74,7 @@ class Router:
             return []
         answers = self._get_spots([f"{token_in}/{token_out}" for token_in, token_out in pairs])
         return [
-            MarketPrice(token_in, token_out, side, best_of(side)([spot.net_price(side) for spot in spots]))
+            MarketPrice(token_in, token_out, side, best_of(side)([spot.marginal_price(side) for spot in spots]))
             for token_in, token_out in pairs
             if (spots := [spots[pair] for spots in answers if (pair := f"{token_in}/{token_out}") in spots])
             for side in Side

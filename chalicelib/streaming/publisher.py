@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.clock import Clock
+from chalicelib.exact_json import encode_json
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import OrderEvent
@@ -16,7 +17,6 @@ from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore, Step
 from chalicelib.streaming.viewers import SERVE_MS, Viewer, Viewers
-from chalicelib.wire import encode_json
 
 PUSH_THREADS = 8
 CATCH_UP_SECONDS = SERVE_MS / 1000 + 1

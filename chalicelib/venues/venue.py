@@ -27,8 +27,8 @@ def marginal_price(side: Side, price: Decimal, fee: Decimal) -> Decimal:
     """Return the net price of an amount too small to move a pool: all that remains of its mid price is the fee.
 
     A sell of ``d`` swaps ``d(1−f)``, a buy of ``d`` pays ``1/(1−f)`` times what is swapped: the formulas of
-    ``pools.quote_in_pool`` as the amount goes to nothing. It is not rounded to the digits of a price, so that it can be
-    multiplied further.
+    ``constant_product.quote_in_pool`` as the amount goes to nothing. It is not rounded to the digits of a price, so
+    that it can be multiplied further.
     """
     kept = 1 - fee
     return EXACT.multiply(price, kept) if side is Side.SELL else EXACT.divide(price, kept)
@@ -50,7 +50,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     amount_out: Decimal
 
     def marginal_price(self, side: Side) -> Decimal:
-        """Return the net price without this amount's impact, to compare with ``Spot.net_price``."""
+        """Return the net price without this amount's impact, to compare with ``Spot.marginal_price``."""
         return marginal_price(side, self.price, self.fee)
 
 
@@ -61,7 +61,7 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
     price: Decimal
     fee: Decimal
 
-    def net_price(self, side: Side) -> Decimal:
+    def marginal_price(self, side: Side) -> Decimal:
         """Return the net price of an amount too small to move the pool; not rounded."""
         return marginal_price(side, self.price, self.fee)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.wire import encode_json
+from chalicelib.exact_json import encode_json
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from chalicelib.exact_json import decode_json
 from chalicelib.execution.intake import OrderRequest
 from chalicelib.orders.launch import Launch
 from chalicelib.orders.order import Order, OrderType, Side, Status, TimeInForce, Trade
 from chalicelib.orders.tokens import EXACT, PRICE_DIGITS, TOKENS
 from chalicelib.web.problems import RequestError, invalid, shown
-from chalicelib.wire import decode_json
 
 LARGEST_BODY = 16 * 1024
 LARGEST_AMOUNT = Decimal(10) ** 12

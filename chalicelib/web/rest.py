@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from chalicelib.clock import Clock
+from chalicelib.exact_json import encode_json
 from chalicelib.execution.cancellation import Cancellation, NotCancellable
 from chalicelib.execution.intake import IdempotencyConflict, Intake, TooLate
 from chalicelib.observability import logger
@@ -28,7 +29,6 @@ from chalicelib.web.requests import (
     write_cursor,
 )
 from chalicelib.web.signatures import verify
-from chalicelib.wire import encode_json
 
 Probe = Callable[[], object]
 

@@ -31,7 +31,7 @@ class Sockets:
     store: OrderStore
     viewers: Viewers
     publisher: Publisher
-    replays: Queue
+    replay_queue: Queue
     clock: Clock
 
     def connect(self, connection_id: str, query: Mapping[str, str]) -> None:
@@ -48,7 +48,7 @@ class Sockets:
             self.viewers.watch(order_id, connection_id, after_seq, replay=True, opened_for=True)
         except RequestError as refused:
             message["error"] = refused.problem
-        self.replays.send(message)
+        self.replay_queue.send(message)
 
     def replay(self, message: Mapping[str, Any]) -> float | None:
         """Bring viewers up to date: a new connection, or all of an order that may have missed an event.

@@ -125,10 +125,10 @@ class World:
         self.market = StillMarket()
         self.clock = Clock()
         self.connections = RecordingConnections()
-        self.orders = MemoryQueue("orders", self.clock)
-        self.priority = MemoryQueue("priority", self.clock)
-        self.settlements = MemoryQueue("settlements", self.clock)
-        self.replays = MemoryQueue("replays", self.clock)
+        self.order_queue = MemoryQueue("orders", self.clock)
+        self.priority_queue = MemoryQueue("priority", self.clock)
+        self.settlement_queue = MemoryQueue("settlements", self.clock)
+        self.replay_queue = MemoryQueue("replays", self.clock)
         # A process would open its own connections; here that would take most of the test's time.
         self.database = Database(settings["DATABASE_URL"])
         self.redis = Redis(settings["REDIS_URL"], QuickClock())
@@ -140,10 +140,10 @@ class World:
         for name, effects in {
             "database": {"run": "statement"},
             "redis": {"run": "script"},
-            "orders": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
-            "priority": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
-            "settlements": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
-            "replays": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
+            "order_queue": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
+            "priority_queue": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
+            "settlement_queue": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
+            "replay_queue": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
             "connections": {"post": "push", "close": "close"},
         }.items():
             setattr(engine, name, Counted(getattr(self, name), fate, effects))
@@ -232,7 +232,8 @@ class Life:
         self.world.database.run("UPDATE orders SET expires_at = now()", {})
 
     def _queues(self) -> tuple[MemoryQueue, ...]:
-        return self.world.priority, self.world.orders, self.world.settlements, self.world.replays
+        world = self.world
+        return world.priority_queue, world.order_queue, world.settlement_queue, world.replay_queue
 
     def _deliver(self, queue: MemoryQueue) -> bool:
         handler, batch = {

@@ -14,7 +14,7 @@ from uuid import uuid4
 from chalice.local import LambdaContext
 
 import app
-from chalicelib.wire import decode_json
+from chalicelib.exact_json import decode_json
 
 Message = dict[str, Any]
 BatchAnswer = dict[str, list[dict[str, str]]]

@@ -14,7 +14,7 @@ import app
 from chalicelib.clock import Clock
 from chalicelib.config import load_settings
 from chalicelib.engine import Engine
-from chalicelib.wire import decode_json, encode_json
+from chalicelib.exact_json import decode_json, encode_json
 from infra.local.postgres import LocalPostgres
 from infra.local.redis import LocalRedis
 from tests.builders import order_body

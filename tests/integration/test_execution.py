@@ -203,7 +203,7 @@ def test_a_swap_whose_worker_died_once_it_was_submitted_is_settled_and_never_swa
     order_id = api.place()
     dying = make_engine()
     if sent:
-        fail_once(dying.settlements, "send", WorkerDies())
+        fail_once(dying.settlement_queue, "send", WorkerDies())
     else:
         trouble_chain(dying, lost=1, error=WorkerDies())
     with pytest.raises(WorkerDies):

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from chalicelib.engine import Engine
+from chalicelib.exact_json import encode_json
 from chalicelib.web.signatures import sign
-from chalicelib.wire import encode_json
 from tests.integration.conftest import Answer, Api, MakeEngine
 from tests.integration.venues import fail_once, trouble_chain
 

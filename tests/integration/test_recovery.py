@@ -198,7 +198,7 @@ def test_an_accepted_order_survives_a_queue_that_refuses_messages(api, engine, q
     def refuse(*_, **__):
         raise ResourceUnavailable("SQS", "no answer")
 
-    engine.orders.send = refuse
+    engine.order_queue.send = refuse
 
     assert api.post(order_body()).status == 200
     assert database.count("orders") == 1

@@ -178,7 +178,7 @@ def test_watches_that_look_at_the_same_time_queue_each_order_once(make_engine, p
 def test_orders_that_cannot_be_queued_are_queued_by_recovery(place, engine, market, queues, database):
     order_id = place(**limit("buy", 100))
     market(90)
-    fail_once(engine.orders, "send_all", ResourceUnavailable("SQS", "no answer"))
+    fail_once(engine.order_queue, "send_all", ResourceUnavailable("SQS", "no answer"))
 
     assert engine.market_watch.look() == 1
     database.change("UPDATE orders SET updated_at = now() - interval '1 hour', available_at = now()-interval '1 hour'")

@@ -26,7 +26,7 @@ def test_a_process_has_one_engine_with_its_settings(monkeypatch):
 def test_parts_are_made_once_and_need_no_server_to_be_made():
     made = Engine(load_settings({}), Clock())
 
-    for part in ("rest", "sockets", "executor", "settlement", "recovery", "burial"):
+    for part in ("rest", "sockets", "executor", "settlement", "recovery", "dead_letters"):
         assert getattr(made, part) is getattr(made, part)
     assert isinstance(made.connections, ManagementApi)
 
@@ -49,4 +49,4 @@ def test_a_process_prepares_itself_without_a_server(monkeypatch):
 
     made.prepare()
 
-    assert made.orders.open() is made.settlements.open(), "queues share a client"
+    assert made.order_queue.open() is made.settlement_queue.open(), "queues share a client"

@@ -9,7 +9,7 @@ from chalicelib.clock import Clock
 from chalicelib.orders.order import Order, Trade
 from chalicelib.orders.swap import SignedTransaction, SwapPlan
 from chalicelib.orders.tokens import EXACT, round_price
-from chalicelib.venues.pools import quote_in_pool
+from chalicelib.venues.constant_product import quote_in_pool
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import Faults
 from chalicelib.venues.simulated.market import Market

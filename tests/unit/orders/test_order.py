@@ -3,8 +3,8 @@
 import json
 from decimal import Decimal
 
+from chalicelib.exact_json import encode_json
 from chalicelib.orders.order import OrderEvent, Side, Status, Trade
-from chalicelib.wire import encode_json
 from tests.builders import NOON, an_order
 
 

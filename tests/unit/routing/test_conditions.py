@@ -11,7 +11,7 @@ from chalicelib.orders.tokens import EXACT
 from chalicelib.orders.waiting import WakesWhen
 from chalicelib.routing.conditions import unlaunched, unmet_limit, unmet_stop, worst_fill
 from chalicelib.routing.router import Route, select_best_dex
-from chalicelib.venues.pools import quote_in_pool
+from chalicelib.venues.constant_product import quote_in_pool
 from chalicelib.venues.venue import Quote, SwapRefused
 from tests.builders import an_order
 

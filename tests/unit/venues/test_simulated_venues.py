@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from chalicelib.execution.building import plan_swap
+from chalicelib.execution.swap_plan import plan_swap
 from chalicelib.orders.order import Side
 from chalicelib.venues.simulated.amm import Simulation
 from chalicelib.venues.simulated.chain import within_bounds
@@ -223,7 +223,7 @@ def test_a_quote_and_a_look_at_the_same_moment_agree(seed, name, pair, side):
     quote, spot = venue.quote(a_trade(pair, side, "1000"), 0), venue.spot([pair])[pair]
 
     assert spot.price == quote.price
-    assert spot.net_price(side) == quote.marginal_price(side)
+    assert spot.marginal_price(side) == quote.marginal_price(side)
 
 
 def test_quotes_that_fail_do_not_keep_anybody_from_looking():

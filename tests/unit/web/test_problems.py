@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 import pytest
 
+from chalicelib.exact_json import encode_json
 from chalicelib.web.problems import RequestError, invalid, shown, unavailable
-from chalicelib.wire import encode_json
 
 
 def test_a_problem_has_a_title_a_status_and_a_detail():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.exact_json import encode_json
 from chalicelib.orders.launch import Launch
 from chalicelib.orders.order import OrderType, Side, Status, TimeInForce
 from chalicelib.orders.tokens import round_price
@@ -25,7 +26,6 @@ from chalicelib.web.requests import (
     read_trade,
     write_cursor,
 )
-from chalicelib.wire import encode_json
 from tests.builders import NOON, an_order, order_body
 
 FIELDS = (

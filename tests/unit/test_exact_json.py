@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.wire import decode_json, encode_json
+from chalicelib.exact_json import decode_json, encode_json
 
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from chalicelib.exact_json import decode_json
 from chalicelib.observability import logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.sqs import Queue
-from chalicelib.wire import decode_json
 
 LONGEST_OUTAGE_PAUSE = 30.0
 FRESH_COPY_AFTER = 30

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from chalicelib.execution.dispatch import Dispatcher
-from chalicelib.execution.messages import PoisonMessage, Record, order_id_of
+from chalicelib.execution.sqs_batches import PoisonMessage, Record, order_id_of
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Status
@@ -19,14 +19,14 @@ from chalicelib.streaming.publisher import Publisher
 
 
 @dataclass(frozen=True, kw_only=True)
-class Burial:
+class DeadLetters:
     """Buries dead letters and brings them back."""
 
     store: OrderStore
     publisher: Publisher
     dispatcher: Dispatcher
-    orders: Queue
-    settlements: Queue
+    order_queue: Queue
+    settlement_queue: Queue
 
     def bury(self, record: Record) -> None:
         """Keep a message from a dead-letter queue and end its order.
@@ -57,7 +57,7 @@ class Burial:
         if failed is not None:
             self.publisher.publish(failed)
         elif order.status is Status.SUBMITTED:
-            self.settlements.send({"orderId": order.order_id})
+            self.settlement_queue.send({"orderId": order.order_id})
         else:
             # A worker is at it, it waits, or a swap is recorded: who finds that sends the same bytes.
             self.dispatcher.send(order)
@@ -77,7 +77,7 @@ class Burial:
             elif order is not None and letter.queue == "orders":
                 self.dispatcher.send(order)
             else:
-                queue = self.settlements if letter.queue == "settlements" else self.orders
+                queue = self.settlement_queue if letter.queue == "settlements" else self.order_queue
                 queue.send_text(letter.body)
             self.store.mark_redriven(letter.message_id)
         return letters

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.execution.building import plan_swap
+from chalicelib.execution.swap_plan import plan_swap
 from chalicelib.orders.order import Side
 from chalicelib.orders.tokens import TOKENS
 from tests.builders import a_quote, an_order
