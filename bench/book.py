@@ -31,7 +31,8 @@ from chalicelib.orders.order import Side
 from chalicelib.orders.waiting import MarketPrice, WakesWhen
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store.book import Book
-from chalicelib.store.orders import OrderStore, Step
+from chalicelib.store.orders import OrderStore
+from chalicelib.store.rows import Step
 from chalicelib.triggers.market_watch import BATCH
 from infra.local.postgres import LocalPostgres
 from infra.migrate import migrate

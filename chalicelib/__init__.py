@@ -1,4 +1,1 @@
-"""The order execution engine: everything that ships to Lambda.
-
-Imports point one way: app → execution, streaming, web → routing → venues → orders, and store → orders.
-"""
+"""The engine: all that ships to Lambda. Imports point one way, which contracts in ``pyproject.toml`` hold."""

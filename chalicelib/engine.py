@@ -15,6 +15,7 @@ from chalicelib.execution.executor import Executor
 from chalicelib.execution.intake import Intake
 from chalicelib.execution.pacing import Pacer
 from chalicelib.execution.recovery import Recovery
+from chalicelib.execution.retries import Retries
 from chalicelib.execution.settlement import Settlement
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
@@ -22,12 +23,14 @@ from chalicelib.resources.redis import Redis
 from chalicelib.resources.sqs import Queue
 from chalicelib.routing.router import Router
 from chalicelib.store.book import Book
+from chalicelib.store.dead_letters import DeadLetterStore
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.viewers import Viewers
+from chalicelib.triggers.expiry import Expiry
 from chalicelib.triggers.launches import Launches
 from chalicelib.triggers.market_watch import MarketWatch
-from chalicelib.triggers.release import Release
+from chalicelib.triggers.waking import Waker
 from chalicelib.venues.simulated.amm import Simulation
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.chance import Chance
@@ -59,17 +62,14 @@ class Engine:
 
     @cached_property
     def database(self) -> Database:
-        """The connection to Postgres."""
         return Database(self.settings.database_url)
 
     @cached_property
     def redis(self) -> Redis:
-        """The connection to Redis."""
         return Redis(self.settings.redis_url, self.clock)
 
     @cached_property
     def order_queue(self) -> Queue:
-        """Orders to execute."""
         return Queue(self.settings.orders_queue_url)
 
     @cached_property
@@ -89,42 +89,34 @@ class Engine:
 
     @cached_property
     def store(self) -> OrderStore:
-        """The orders."""
         return OrderStore(self.database)
 
     @cached_property
     def book(self) -> Book:
-        """The orders that wait."""
         return Book(self.database)
 
     @cached_property
     def viewers(self) -> Viewers:
-        """Who listens to what."""
         return Viewers(self.redis)
 
     @cached_property
     def connections(self) -> ManagementApi:
-        """The clients' WebSocket connections."""
         return ManagementApi(self.settings.management_api_url, self.clock)
 
     @cached_property
     def publisher(self) -> Publisher:
-        """Says what happened."""
         return Publisher(self.store, self.viewers, self.connections, self.replay_queue, self.clock)
 
     @cached_property
     def chance(self) -> Chance:
-        """What the simulation leaves to chance."""
         return Chance(self.settings.mock_seed)
 
     @cached_property
     def market(self) -> Market:
-        """The simulated market."""
         return Market(self.database, self.settings.mock_seed, self.clock)
 
     @cached_property
     def simulation(self) -> Simulation:
-        """What the simulated venues share."""
         return Simulation(
             market=self.market,
             chance=self.chance,
@@ -143,32 +135,36 @@ class Engine:
 
     @cached_property
     def router(self) -> Router:
-        """Chooses between the venues."""
         return Router(self.venues)
 
     @cached_property
     def chain(self) -> Chain:
-        """Where swaps land."""
         return SimulatedChain(
             database=self.database, chance=self.chance, faults=self.faults, latency=self.settings.mock_latency
         )
 
     @cached_property
     def pacer(self) -> Pacer:
-        """Keeps the rate at which orders start."""
         settings = self.settings
         return Pacer(self.redis, settings.order_processor_rate, settings.queue_max_concurrent, self.clock)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
-        """Sends orders to their queues."""
         return Dispatcher(
-            store=self.store, order_queue=self.order_queue, priority_queue=self.priority_queue, pacer=self.pacer
+            store=self.store,
+            publisher=self.publisher,
+            order_queue=self.order_queue,
+            priority_queue=self.priority_queue,
+            settlement_queue=self.settlement_queue,
+            pacer=self.pacer,
         )
 
     @cached_property
+    def retries(self) -> Retries:
+        return Retries(store=self.store, publisher=self.publisher, backoff_base_ms=self.settings.backoff_base_ms)
+
+    @cached_property
     def intake(self) -> Intake:
-        """Accepts orders."""
         return Intake(
             store=self.store,
             publisher=self.publisher,
@@ -179,77 +175,67 @@ class Engine:
 
     @cached_property
     def executor(self) -> Executor:
-        """Takes orders as far as submitted."""
         return Executor(
             store=self.store,
             router=self.router,
             chain=self.chain,
             publisher=self.publisher,
-            settlement_queue=self.settlement_queue,
+            dispatcher=self.dispatcher,
+            retries=self.retries,
             pacer=self.pacer,
-            backoff_base_ms=self.settings.backoff_base_ms,
         )
 
     @cached_property
     def settlement(self) -> Settlement:
-        """Takes submitted orders to their end."""
         return Settlement(
             store=self.store,
             chain=self.chain,
             publisher=self.publisher,
             dispatcher=self.dispatcher,
-            backoff_base_ms=self.settings.backoff_base_ms,
+            retries=self.retries,
             clock=self.clock,
         )
 
     @cached_property
     def recovery(self) -> Recovery:
-        """Sends stopped orders on."""
-        return Recovery(
-            store=self.store, dispatcher=self.dispatcher, settlement_queue=self.settlement_queue, clock=self.clock
-        )
+        return Recovery(store=self.store, dispatcher=self.dispatcher, clock=self.clock)
 
     @cached_property
     def cancellation(self) -> Cancellation:
-        """Takes orders back."""
-        return Cancellation(store=self.store, publisher=self.publisher)
+        return Cancellation(store=self.store, publisher=self.publisher, dispatcher=self.dispatcher)
 
     @cached_property
-    def release(self) -> Release:
-        """Lets orders out of the book."""
-        return Release(dispatcher=self.dispatcher, publisher=self.publisher)
+    def waker(self) -> Waker:
+        return Waker(book=self.book, dispatcher=self.dispatcher, publisher=self.publisher)
+
+    @cached_property
+    def expiry(self) -> Expiry:
+        return Expiry(book=self.book, publisher=self.publisher)
 
     @cached_property
     def market_watch(self) -> MarketWatch:
-        """Wakes the orders that a price reaches."""
-        return MarketWatch(
-            book=self.book, router=self.router, release=self.release, publisher=self.publisher, clock=self.clock
-        )
+        return MarketWatch(book=self.book, router=self.router, waker=self.waker, expiry=self.expiry, clock=self.clock)
 
     @cached_property
     def launches(self) -> Launches:
-        """Wakes the orders that wait for a token."""
-        return Launches(book=self.book, release=self.release)
+        return Launches(book=self.book, waker=self.waker)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
-        """Keeps what could not be processed."""
         return DeadLetters(
+            letters=DeadLetterStore(self.database),
             store=self.store,
+            retries=self.retries,
             publisher=self.publisher,
             dispatcher=self.dispatcher,
-            order_queue=self.order_queue,
-            settlement_queue=self.settlement_queue,
         )
 
     @cached_property
     def faults(self) -> Faults:
-        """How the simulation misbehaves now."""
         return Faults(self.database, self.clock)
 
     @cached_property
     def rest(self) -> Rest:
-        """The REST API."""
         return Rest(
             intake=self.intake,
             cancellation=self.cancellation,
@@ -265,7 +251,6 @@ class Engine:
 
     @cached_property
     def sockets(self) -> Sockets:
-        """The WebSocket protocol."""
         return Sockets(
             intake=self.intake,
             store=self.store,

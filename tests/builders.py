@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+from chalicelib.orders import events
 from chalicelib.orders.order import Order, OrderType, Side, Trade
 from chalicelib.venues.venue import Quote
 
@@ -58,3 +59,7 @@ def a_quote(venue: str, net_price: str, **changes: Any) -> Quote:
         "amount_out": Decimal(net_price),
     }
     return Quote(**{**fields, **changes})
+
+
+ROUTED = events.routing({}, "raydium", {})
+"""What the event of an order says whose quotes hardly matter."""

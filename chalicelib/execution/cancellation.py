@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.orders.order import Order, Status
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
@@ -17,6 +18,7 @@ class Cancellation:
 
     store: OrderStore
     publisher: Publisher
+    dispatcher: Dispatcher
 
     def cancel(self, order_id: str) -> Order | None:
         """Cancel an order and return it, or None if there is none; a cancelled one stays so.
@@ -36,8 +38,8 @@ class Cancellation:
         if order is None:
             return None
         if order.status is Status.CANCELLED:
-            # Whoever cancelled it may have died before saying so; that its client asks again is a sign of it.
-            self.publisher.catch_up_later(order_id)
+            # That its client asks again is a sign that whoever cancelled it died before saying so.
+            self.dispatcher.pass_on(order)
             return order
         if order.status is Status.SUBMITTED:
             raise NotCancellable(f"Order {order_id} is submitted: its swap is on its way and cannot be taken back.")

@@ -10,10 +10,12 @@ An order whose condition is not met goes into the book and costs nothing until a
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import assert_never
 from uuid import UUID, uuid4
 
+from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.pacing import Pacer
-from chalicelib.execution.retries import next_try
+from chalicelib.execution.retries import EndedTry, Retries
 from chalicelib.execution.sqs_batches import PoisonMessage
 from chalicelib.execution.swap_plan import plan_swap
 from chalicelib.observability import logger
@@ -22,20 +24,22 @@ from chalicelib.orders.order import Order, OrderType, TimeInForce
 from chalicelib.orders.swap import SignedTransaction
 from chalicelib.orders.waiting import Unmet
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.resources.sqs import Queue
 from chalicelib.routing.conditions import unlaunched, unmet_limit, unmet_stop
 from chalicelib.routing.router import Route, Router
 from chalicelib.store.orders import Claim, OrderStore
+from chalicelib.store.rows import Step
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.venues.venue import Chain, SwapRefused, VenueUnavailable
 
 LEASE = timedelta(seconds=10)
 """Longer than ``execute_order`` may run, so that a lease ends only after its worker."""
-LOOK_AGAIN = 1.0
+CLAIM_AGAIN_SECONDS = 1.0
 MOST_TAKEOVERS = 10
 """After so many workers have died with an order, the order is what kills them."""
-FIRST_LOOK = 2.0
-"""Seconds from sending a swap to the first look at its status: none lands sooner."""
+
+
+class Overtaken(Exception):
+    """The order is no longer this worker's: it was cancelled, has expired, or another worker has taken over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +50,9 @@ class Executor:
     router: Router
     chain: Chain
     publisher: Publisher
-    settlement_queue: Queue
+    dispatcher: Dispatcher
+    retries: Retries
     pacer: Pacer
-    backoff_base_ms: int
     lease: timedelta = LEASE
 
     def execute(self, order_id: str) -> float | None:
@@ -69,66 +73,53 @@ class Executor:
         claim = self.store.claim(order_id, worker, self.lease)
         if claim is None:
             raise PoisonMessage(f"there is no order {order_id}")
-        if not claim.claimed:
-            if is_terminal(claim.order.status):
-                # Whoever ended it may have died before saying so.
-                self.publisher.catch_up_later(order_id)
-            return claim.wait
+        if claim.claimed:
+            return self._execute(claim, worker)
+        if is_terminal(claim.order.status):
+            self.dispatcher.pass_on(claim.order)
+        return claim.wait
+
+    def _execute(self, claim: Claim, worker: UUID) -> float | None:
+        """Work on an order of our own; returns what ``execute`` does."""
+        order = claim.order
         if claim.swap is None and claim.takeovers > MOST_TAKEOVERS:
-            self._fail(claim.order, worker, f"{claim.takeovers} workers have died executing it")
-            return None
+            return self._give_up(order, worker, f"{claim.takeovers} workers have died executing it")
         try:
             swap = claim.swap or self._prepare(claim, worker)
-        except VenueUnavailable as unavailable:
-            return self._retry(claim.order, worker, str(unavailable))
-        except SwapRefused as refused:
-            self._fail(claim.order, worker, str(refused))
+        except Overtaken:
             return None
+        except VenueUnavailable as unavailable:
+            return self._try_again(order, worker, str(unavailable))
+        except SwapRefused as refused:
+            return self._give_up(order, worker, str(refused))
         except ResourceUnavailable:
             raise
         except Exception as bug:
-            logger.exception("a bug kept the order from being prepared", orderId=order_id)
-            return self._retry(claim.order, worker, f"internal error: {type(bug).__name__}")
+            logger.exception("a bug kept the order from being prepared", orderId=order.order_id)
+            return self._try_again(order, worker, f"internal error: {type(bug).__name__}")
         if swap is not None:
-            self._send(claim.order, worker, swap)
+            self._send(order, worker, swap)
         return None
 
     def _prepare(self, claim: Claim, worker: UUID) -> SignedTransaction | None:
-        """Quote, choose, build and record; None when the order has to wait, or is no longer this worker's."""
+        """Quote, choose, build and record; None when the order has to wait."""
         order = claim.order
-        route = self._look(claim, worker)
+        route = self._route(claim, worker)
         if isinstance(route, Unmet):
             self._rest(order, worker, route)
-        if not isinstance(route, Route):
             return None
-        details = route.as_details()
-        routed = self.store.route(order, worker, route.best.venue, details)
-        if routed is None:
-            return None
-        self.publisher.publish(routed)
-
+        self._announce(self.store.route(order, worker, route.best.venue, route.news))
         plan = plan_swap(order, route.best)
         swap = self.router.venue(plan.venue).build(order, plan)
-        built = self.store.build(order, worker, swap, plan)
-        if built is None:
-            return None
-        self.publisher.publish(built)
+        self._announce(self.store.build(order, worker, swap, plan))
         return swap
 
-    def _look(self, claim: Claim, worker: UUID) -> Route | Unmet | None:
-        """Return the route that the order may take now, or what it waits for; None when it is no longer ours."""
+    def _route(self, claim: Claim, worker: UUID) -> Route | Unmet:
+        """Return the route that the order takes now, or what it waits for."""
         order = claim.order
-        if order.order_type is OrderType.SNIPER and not claim.launched:
-            return unlaunched(order, f"{order.token_in} has not launched")
-        if order.order_type is OrderType.STOP and order.triggered_at is None:
-            market_price = self.router.market_price(order.trade)
-            unmet = unmet_stop(order, market_price)
-            if unmet is not None:
-                return unmet
-            triggered = self.store.trigger(order, worker, market_price)
-            if triggered is None:
-                return None
-            self.publisher.publish(triggered)
+        unmet = self._unmet_before_quoting(claim, worker)
+        if unmet is not None:
+            return unmet
         try:
             route = self.router.route(order.trade, order.attempts)
         except SwapRefused:
@@ -137,16 +128,37 @@ class Executor:
             raise
         return unmet_limit(order, route) or route
 
+    def _unmet_before_quoting(self, claim: Claim, worker: UUID) -> Unmet | None:
+        """Return what the order waits for, as far as that can be told without quotes for its amount."""
+        order = claim.order
+        match order.order_type:
+            case OrderType.MARKET | OrderType.LIMIT:
+                return None
+            case OrderType.STOP:
+                return self._trigger(order, worker) if order.triggered_at is None else None
+            case OrderType.SNIPER:
+                return None if claim.launched else unlaunched(order, f"{order.token_in} has not launched")
+            case _:
+                assert_never(order.order_type)
+
+    def _trigger(self, order: Order, worker: UUID) -> Unmet | None:
+        """Trigger a stop whose price is reached at its first look, or return what it waits for."""
+        market_price = self.router.market_price(order.trade)
+        unmet = unmet_stop(order, market_price)
+        if unmet is None:
+            self._announce(self.store.trigger(order, worker, market_price))
+        return unmet
+
     def _rest(self, order: Order, worker: UUID, unmet: Unmet) -> None:
         """Put an order into the book, or end it if it must not wait."""
         if order.time_in_force is TimeInForce.IOC:
-            step = self.store.cancel(order.order_id, reason=f"not met now: {unmet.reason}", worker=worker)
+            reason = f"not met now: {unmet.reason}"
+            self._announce(self.store.cancel(order.order_id, reason=reason, worker=worker))
         else:
-            step = self.store.wait(order, worker, unmet)
-        if step is not None:
-            self.publisher.publish(step)
+            self._announce(self.store.wait(order, worker, unmet))
 
     def _send(self, order: Order, worker: UUID, swap: SignedTransaction) -> None:
+        """Commit ``submitted``, then send the swap and have it settled."""
         submitted = self.store.submit(order, worker, swap)
         if submitted is None:
             return  # cancelled, expired or taken over, and nothing was sent by this worker
@@ -155,27 +167,29 @@ class Executor:
         except Exception as unanswered:
             # Whatever went wrong, it may have been taken. Settlement looks, and sends the same bytes again.
             logger.warning(f"no answer when the swap was sent: {unanswered!r}", orderId=order.order_id)
-        try:
-            self.settlement_queue.send({"orderId": order.order_id}, delay=FIRST_LOOK)
-        except ResourceUnavailable as unavailable:
-            logger.warning(f"recovery will settle it: {unavailable}", orderId=order.order_id)
+        self.dispatcher.send_submitted(order)
         self.publisher.publish(submitted)
 
-    def _retry(self, order: Order, worker: UUID, error: str) -> float | None:
-        delay = next_try(order.attempts + 1, order.max_retries, self.backoff_base_ms)
-        if delay is None:
-            self._fail(order, worker, error)
-            return None
-        retried = self.store.retry(order, error=error, delay=delay, worker=worker)
-        if retried is None:
-            # Somebody else moved it, or we did and the answer was lost: the next claim tells.
-            return LOOK_AGAIN
-        self.publisher.publish(retried)
-        return delay.total_seconds()
+    def _announce(self, step: Step | None) -> None:
+        """Publish a step of ours.
 
-    def _fail(self, order: Order, worker: UUID, error: str) -> None:
-        failed = self.store.fail(order, error=error, worker=worker)
-        if failed is not None:
-            self.publisher.publish(failed)
-        else:
-            self.publisher.catch_up_later(order.order_id)
+        Raises:
+            Overtaken: it was not taken.
+        """
+        if step is None:
+            raise Overtaken
+        self.publisher.publish(step)
+
+    def _try_again(self, order: Order, worker: UUID, error: str) -> float | None:
+        return _comes_back(self.retries.end_try(order, error, worker=worker))
+
+    def _give_up(self, order: Order, worker: UUID, error: str) -> float | None:
+        return _comes_back(self.retries.give_up(order, error, worker=worker))
+
+
+def _comes_back(ended: EndedTry) -> float | None:
+    """Return after how many seconds the message of an order whose try has ended comes back, or None if it does not."""
+    if not ended.moved:
+        # Somebody else moved it, or we did and the answer was lost: the next claim tells.
+        return CLAIM_AGAIN_SECONDS
+    return ended.delay.total_seconds() if ended.delay is not None else None

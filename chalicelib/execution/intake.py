@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -85,24 +84,8 @@ class Intake:
                 same key finds it.
         """
         order = self._new_order(request)
-        details: dict[str, Any] = {
-            "orderType": order.order_type,
-            "side": order.side,
-            "tokenIn": order.token_in,
-            "tokenOut": order.token_out,
-            "amount": order.amount_in,
-            "slippageTolerance": order.slippage_tolerance,
-        }
-        conditions = {
-            "limitPrice": order.limit_price,
-            "triggerPrice": order.trigger_price,
-            "timeInForce": None if order.time_in_force is TimeInForce.GTC else order.time_in_force,
-            "expiresAt": order.expires_at,
-            "clientOrderId": order.client_order_id,
-        }
-        details |= {name: value for name, value in conditions.items() if value is not None}
         in_time = order.expires_at is None or order.expires_at > order.created_at
-        accepted = self.store.accept(order, request.digest, details) if in_time else None
+        accepted = self.store.accept(order, request.digest) if in_time else None
         if accepted is None:
             return self._accepted_before(order, request.digest, before_publishing)
         before_publishing(order.order_id)

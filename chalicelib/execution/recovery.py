@@ -13,17 +13,18 @@ from chalicelib.clock import Clock
 from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.watching import keep_looking
 from chalicelib.observability import count, logger
-from chalicelib.orders.order import Status
-from chalicelib.resources.sqs import Queue
-from chalicelib.store.orders import OrderStore, StoppedOrder
+from chalicelib.store.orders import OrderStore
 
 TICK_SECONDS = 2.0
 WATCH_SECONDS = 57.0
 """The schedule starts a watch each minute; one ends shortly before the next begins."""
 IDLE = timedelta(seconds=5)
-SETTLING = timedelta(seconds=10)
-"""Longer than a swap takes to land, so that settlement does not drown in second messages when the chain is slow."""
+"""A pending order that has not moved for so long has stopped, if its queue is empty."""
 LONG_IDLE = timedelta(minutes=1)
+"""The same while its queue is not empty: it may just as well wait there."""
+SETTLING = timedelta(seconds=10)
+"""The same for a submitted order: longer than a swap takes to land, so that settlement does not drown in second
+messages when the chain is slow."""
 BATCH = 500
 
 
@@ -33,7 +34,6 @@ class Recovery:
 
     store: OrderStore
     dispatcher: Dispatcher
-    settlement_queue: Queue
     clock: Clock
 
     def watch(self) -> int:
@@ -53,16 +53,9 @@ class Recovery:
                 idle=IDLE, long_idle=LONG_IDLE, settling=SETTLING, queue_is_empty=queue_is_empty, limit=BATCH
             )
             if stopped:
-                self._send_on(stopped)
+                self.dispatcher.send_stopped(stopped)
+                logger.warning(f"{len(stopped)} stopped orders were put back on their queues")
+                count("OrdersRecovered", len(stopped))
             recovered += len(stopped)
             if len(stopped) < BATCH:
                 return recovered
-
-    def _send_on(self, stopped: list[StoppedOrder]) -> None:
-        submitted = [order for order in stopped if order.status is Status.SUBMITTED]
-        self.settlement_queue.send_all([{"orderId": order.order_id} for order in submitted])
-        self.dispatcher.send_stopped(
-            [(order.order_id, order.order_type) for order in stopped if order.status is not Status.SUBMITTED]
-        )
-        logger.warning(f"{len(stopped)} stopped orders were put back on their queues")
-        count("OrdersRecovered", len(stopped))

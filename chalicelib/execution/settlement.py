@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 from chalicelib.clock import Clock
 from chalicelib.execution.dispatch import Dispatcher
-from chalicelib.execution.retries import next_try
+from chalicelib.execution.retries import Retries
 from chalicelib.execution.watching import looks
 from chalicelib.observability import logger
-from chalicelib.orders.lifecycle import EXECUTING, is_terminal
 from chalicelib.orders.order import Order
-from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
+from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapOutcome, SwapStatus
 from chalicelib.orders.tokens import EXACT, round_price
-from chalicelib.store.orders import Fill, OrderStore
+from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.venues.venue import Chain, VenueUnavailable
 
@@ -46,7 +45,7 @@ class Settlement:
     chain: Chain
     publisher: Publisher
     dispatcher: Dispatcher
-    backoff_base_ms: int
+    retries: Retries
     clock: Clock
 
     def settle(self, order_ids: Collection[str]) -> dict[str, float]:
@@ -84,11 +83,11 @@ class Settlement:
                 continue
             del in_flight[tx_hash]
             if status is None:
-                self._try_again(order, swap, "the swap expired before it landed", "expired")
+                self._try_again(order, EndedSwap(tx_hash, "expired"), "the swap expired before it landed")
             elif status.outcome is SwapOutcome.LANDED:
                 landed.append(_fill(order, swap, status))
             else:
-                self._try_again(order, swap, status.error or "the chain gave no reason", "failed")
+                self._try_again(order, EndedSwap(tx_hash, "failed"), status.error or "the chain gave no reason")
         if landed:
             self._confirm(landed)
 
@@ -99,30 +98,18 @@ class Settlement:
         for order_id in {fill.order_id for fill in fills} - {step.order.order_id for step in confirmed}:
             self._pass_on(order_id)
 
-    def _try_again(self, order: Order, swap: SignedTransaction, error: str, ended_as: str) -> None:
-        delay = next_try(order.attempts + 1, order.max_retries, self.backoff_base_ms)
-        if delay is None:
-            ended = self.store.fail(order, error=error, ended_swap=swap, ended_as=ended_as)
-        else:
-            ended = self.store.retry(order, error=error, delay=delay, ended_swap=swap, ended_as=ended_as)
-        if ended is None:
+    def _try_again(self, order: Order, swap: EndedSwap, error: str) -> None:
+        ended = self.retries.end_try(order, error, ended_swap=swap)
+        if not ended.moved:
             self._pass_on(order.order_id)
-            return
-        self.publisher.publish(ended)
-        if delay is not None:
-            self.dispatcher.send(order, delay.total_seconds())
+        elif ended.delay is not None:
+            self.dispatcher.send(order, ended.delay.total_seconds())
 
     def _pass_on(self, order_id: str) -> None:
-        """Finish what was begun for an order that is settled already.
-
-        Somebody else settled it, or we did and the answer was lost with the connection; and whoever it was may have
-        died before a new try was queued or the end was published.
-        """
+        """Pass an order on that is settled already: by somebody else, or by us and the answer was lost."""
         order = self.store.find(order_id)
-        if order is not None and order.status in EXECUTING:
-            self.dispatcher.send(order)
-        elif order is not None and is_terminal(order.status):
-            self.publisher.catch_up_later(order_id)
+        if order is not None:
+            self.dispatcher.pass_on(order)
 
     def _send_again(self, in_flight: Collection[InFlight]) -> None:
         for order, swap in in_flight:

@@ -3,7 +3,8 @@
     pending → routing → building → submitted → confirmed
        ↑________|__________|__________|            (a retry, or a price that moved away, goes back to pending)
 
-Any status before ``confirmed`` may fail. Up to ``building`` an order may be cancelled or expire: its transaction is
+Any status before ``confirmed`` may fail, and only an operator who redrives its dead letter brings a failed order back
+to ``pending``. Up to ``building`` an order may be cancelled or expire: its transaction is
 signed, but ``submitted`` is committed before the first send, and from there on only the chain decides.
 ``pending → pending`` is an order that begins to wait, or whose wait is over. ``routing → routing`` is a worker that
 took over from one that stopped before it had recorded a transaction: it quotes again.
@@ -24,8 +25,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.EXPIRED: frozenset(),
 }
 TERMINAL = frozenset(status for status, onward in TRANSITIONS.items() if not onward)
-EXECUTING = (Status.PENDING, Status.ROUTING, Status.BUILDING)
-"""The statuses in which an order belongs to ``execute_order``: a worker may claim it."""
+CLAIMABLE = (Status.PENDING, Status.ROUTING, Status.BUILDING)
+"""The statuses in which a worker may claim an order, to execute it."""
 
 
 def statuses_before(target: Status) -> list[Status]:
@@ -34,5 +35,5 @@ def statuses_before(target: Status) -> list[Status]:
 
 
 def is_terminal(status: Status) -> bool:
-    """Whether nothing more will happen to an order in ``status``."""
+    """Whether nothing more happens by itself to an order in ``status``."""
     return status in TERMINAL

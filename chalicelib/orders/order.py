@@ -117,37 +117,3 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def trade(self) -> Trade:
         """The swap this order asks for."""
         return Trade(self.token_in, self.token_out, self.side, self.amount_in)
-
-
-class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One step of an order: a row of ``order_events``, a WebSocket message and a line of ``/events``.
-
-    ``tx_hash``, ``executed_price`` and ``error`` repeat what ``details`` holds, where it does.
-    """
-
-    order_id: str
-    event: str
-    status: Status
-    seq: int
-    timestamp: datetime
-    details: dict[str, Any]
-    tx_hash: str | None = None
-    executed_price: Decimal | None = None
-    error: str | None = None
-
-    @classmethod
-    def of(
-        cls, *, order_id: str, event: str, status: Status, seq: int, timestamp: datetime, details: dict[str, Any]
-    ) -> "OrderEvent":
-        """Make an event whose top-level copies follow from ``details``."""
-        return cls(
-            order_id=order_id,
-            event=event,
-            status=status,
-            seq=seq,
-            timestamp=timestamp,
-            details=details,
-            tx_hash=details.get("txHash"),
-            executed_price=details.get("executedPrice"),
-            error=details.get("error"),
-        )

@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -43,3 +44,20 @@ class SwapStatus(msgspec.Struct, frozen=True, kw_only=True):
     outcome: SwapOutcome
     amount_out: Decimal | None
     error: str | None
+
+
+class Fill(NamedTuple):
+    """A landed swap: ``amount_out`` of tokenOut was received by a sell or paid by a buy."""
+
+    order_id: str
+    tx_hash: str
+    venue: str
+    amount_out: Decimal
+    executed_price: Decimal
+
+
+class EndedSwap(NamedTuple):
+    """A swap that can no longer land, and how it ended."""
+
+    tx_hash: str
+    ended_as: Literal["failed", "expired"]

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from chalicelib.observability import logger
+from chalicelib.orders import events
+from chalicelib.orders.events import News
 from chalicelib.orders.order import Side, Trade
 from chalicelib.orders.waiting import MarketPrice
 from chalicelib.venues.venue import Quote, Spot, SwapRefused, Venue, VenueUnavailable
@@ -20,15 +22,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     quotes: tuple[Quote, ...]
     errors: dict[str, str]
 
-    def as_details(self) -> dict[str, Any]:
-        """Return what is stored and streamed: ``{"quotes": {venue: quote}, "chosen": venue, "errors"?: …}``."""
-        details: dict[str, Any] = {
-            "quotes": {quote.venue: _numbers(quote) for quote in self.quotes},
-            "chosen": self.best.venue,
-        }
-        if self.errors:
-            details["errors"] = self.errors
-        return details
+    @property
+    def news(self) -> News:
+        """What is stored, streamed and answered: all quotes, the choice, and what went wrong."""
+        return events.routing({quote.venue: _numbers(quote) for quote in self.quotes}, self.best.venue, self.errors)
 
 
 class Router:

@@ -10,12 +10,14 @@ from uuid import uuid4
 
 from psycopg.types.json import Jsonb
 
+from chalicelib.orders import events
 from chalicelib.orders.launch import Launch
 from chalicelib.orders.lifecycle import statuses_before
 from chalicelib.orders.order import Side, Status, WaitsFor
 from chalicelib.orders.waiting import MarketPrice, WakesWhen
-from chalicelib.resources.postgres import Database, Row
-from chalicelib.store.orders import BATCH_SECONDS, ORDER_COLUMNS, Step, event_of, read_order
+from chalicelib.resources.postgres import Database
+from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, Step, event_row, is_launched, step_of
+from chalicelib.store.transitions import DROP_UNSENT, END_LEASE, LEAVE_BOOK
 
 DELIVERY_KEPT = "15 minutes"
 """Longer than a webhook's signature is good for, before and after."""
@@ -49,14 +51,8 @@ _WAITING_PAIRS = f"""
     UNION ALL
     SELECT token_in, token_out, 'launch'
     FROM unlaunched
-    WHERE EXISTS (
-        SELECT FROM launches
-        WHERE launches.token_in = unlaunched.token_in
-          AND (launches.token_out IS NULL OR launches.token_out = unlaunched.token_out)
-    )
+    WHERE {is_launched("unlaunched")}
 """
-
-_WOKEN = "waits_for = NULL, wakes_when = NULL, wake_price = NULL, look_again_at = NULL"
 
 
 def _reached(side: Side, wakes_when: WakesWhen) -> str:
@@ -78,17 +74,20 @@ def _reached(side: Side, wakes_when: WakesWhen) -> str:
 
 
 def _trigger(sells_wake: WakesWhen, buys_wake: WakesWhen, *, overdue: bool) -> str:
-    """Write the statement that takes one kind of order out of the book: a side tells stops from limits by direction.
+    """Write the statement that takes stops, or limit orders, out of the book.
 
-    ``overdue`` says whether it also takes those that are to be looked at again whatever the price. Every pair and side
-    gets its share of a batch, so that a crowd on one does not keep the others waiting. The ids go through an array, so
-    that the update looks each one up instead of reading the whole table.
+    Of one side, stops and limit orders are woken from opposite directions; that tells them apart. ``overdue`` says
+    whether it also takes those that are to be looked at again whatever the price. Every pair and side gets its share of
+    a batch, so that a crowd on one does not keep the others waiting. The ids go through an array, so that the update
+    looks each one up instead of reading the whole table.
     """
     return f"""
     WITH prices AS (
         SELECT *
-        FROM unnest(%(token_ins)s::text[], %(token_outs)s::text[], %(sides)s::text[], %(prices)s::numeric[])
-            AS price (token_in, token_out, side, price)
+        FROM unnest(
+            %(token_ins)s::text[], %(token_outs)s::text[], %(sides)s::text[], %(prices)s::numeric[],
+            %(details)s::jsonb[]
+        ) AS price (token_in, token_out, side, price, details)
     ), sells AS ({_reached(Side.SELL, sells_wake)}
     ), buys AS ({_reached(Side.BUY, buys_wake)}
     ), overdue AS (
@@ -102,17 +101,13 @@ def _trigger(sells_wake: WakesWhen, buys_wake: WakesWhen, *, overdue: bool) -> s
         FROM (SELECT * FROM sells UNION ALL SELECT * FROM buys UNION ALL SELECT * FROM overdue) AS met
     ), moved AS (
         UPDATE orders
-        SET {_WOKEN}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
+        SET {LEAVE_BOOK}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
         WHERE id = ANY(ARRAY(SELECT id FROM shares ORDER BY place LIMIT %(limit)s))
         RETURNING *
     ), triggered AS (
-        SELECT moved.*, prices.price AS market_price
+        SELECT moved.*, prices.price AS market_price, coalesce(prices.details, %(unpriced)s) AS details
         FROM moved LEFT JOIN prices USING (token_in, token_out, side)
-    ), event AS (
-        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
-        SELECT id, seq, 'triggered', status, jsonb_build_object('marketPrice', market_price), updated_at
-        FROM triggered
-    )
+    ), {event_row("'triggered'", "details", source="triggered")}
     SELECT {ORDER_COLUMNS}, market_price FROM triggered
 """
 
@@ -134,20 +129,19 @@ _WAKE_LAUNCHED = f"""
         ) AS woken
     ), moved AS (
         UPDATE orders
-        SET {_WOKEN}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
+        SET {LEAVE_BOOK}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
         WHERE id = ANY(ARRAY(SELECT id FROM launched LIMIT %(limit)s))
         RETURNING *
-    ), event AS (
-        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
-        SELECT id, seq, 'triggered', status, %(details)s, updated_at FROM moved
-    )
+    ), {event_row("%(event)s", "%(details)s")}
     SELECT {ORDER_COLUMNS} FROM moved
 """
 
+# The statuses are those of the index, so they are written out.
 _MAY_EXPIRE = "expires_at <= now() AND status IN ('pending', 'routing', 'building')"
+assert set(statuses_before(Status.EXPIRED)) == {Status.PENDING, Status.ROUTING, Status.BUILDING}
 _DUE = f"SELECT id::text FROM orders WHERE {_MAY_EXPIRE} ORDER BY expires_at LIMIT %(limit)s"
 
-# What is submitted can land: only the chain ends it. What is signed but not submitted was never sent.
+# What is submitted can land: only the chain ends it.
 _EXPIRE = f"""
     WITH due AS (
         SELECT id FROM orders
@@ -155,18 +149,12 @@ _EXPIRE = f"""
         FOR UPDATE SKIP LOCKED
     ), moved AS (
         UPDATE orders
-        SET {_WOKEN}, status = 'expired', seq = seq + 1, updated_at = now(), lease_owner = NULL, lease_until = NULL
+        SET {LEAVE_BOOK}, status = 'expired', seq = seq + 1, updated_at = now(), {END_LEASE}
         WHERE id = ANY(ARRAY(SELECT id FROM due))
         RETURNING *
-    ), event AS (
-        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
-        SELECT id, seq, 'expired', status, %(details)s, updated_at FROM moved
-    ), unsent AS (
-        UPDATE swaps SET state = 'unsent' FROM moved WHERE swaps.order_id = moved.id AND swaps.state = 'live'
-    )
+    ), {event_row("%(event)s", "%(details)s")}{DROP_UNSENT}
     SELECT {ORDER_COLUMNS} FROM moved
 """
-assert set(statuses_before(Status.EXPIRED)) == {Status.PENDING, Status.ROUTING, Status.BUILDING}
 
 # The same delivery is taken once; only the call that took it may come again, when its answer was lost.
 _RECORD_LAUNCH = f"""
@@ -219,15 +207,16 @@ class Book:
 
     def wake_launched(self, pairs: Sequence[tuple[str, str | None]], limit: int) -> list[Step]:
         """Take up to ``limit`` snipers of these pairs out of the book; a pair without tokenOut means any."""
-        details = {"launched": True}
+        news = events.launched()
         parameters: dict[str, Any] = {
             "token_ins": [token_in for token_in, _ in pairs],
             "token_outs": [token_out for _, token_out in pairs],
             "limit": limit,
-            "details": Jsonb(details),
+            "event": news.event,
+            "details": Jsonb(news.details),
         }
         rows = self._database.run(_WAKE_LAUNCHED, parameters, BATCH_SECONDS)
-        return [_step(row, "triggered", details) for row in rows]
+        return [step_of(row, news) for row in rows]
 
     def _trigger(self, statement: str, prices: Sequence[MarketPrice], limit: int) -> list[Step]:
         parameters: dict[str, Any] = {
@@ -235,10 +224,12 @@ class Book:
             "token_outs": [price.token_out for price in prices],
             "sides": [price.side for price in prices],
             "prices": [price.price for price in prices],
+            "details": [Jsonb(events.price_reached(price.price).details) for price in prices],
+            "unpriced": Jsonb(events.price_reached(None).details),
             "limit": limit,
         }
         rows = self._database.run(statement, parameters, BATCH_SECONDS)
-        return [_step(row, "triggered", {"marketPrice": row["market_price"]}) for row in rows]
+        return [step_of(row, events.price_reached(row["market_price"])) for row in rows]
 
     def due(self, limit: int) -> list[str]:
         """Return up to ``limit`` orders whose time is up and that have not been submitted."""
@@ -246,10 +237,10 @@ class Book:
 
     def expire(self, order_ids: Sequence[str]) -> list[Step]:
         """Move those of these orders that are due to ``expired``."""
-        details = {"reason": "its time was up"}
-        parameters = {"order_ids": list(order_ids), "details": Jsonb(details)}
+        news = events.expired()
+        parameters = {"order_ids": list(order_ids), "event": news.event, "details": Jsonb(news.details)}
         rows = self._database.run(_EXPIRE, parameters, BATCH_SECONDS)
-        return [_step(row, "expired", details) for row in rows]
+        return [step_of(row, news) for row in rows]
 
     def record_launch(self, launch: Launch, delivery_id: str) -> Launch | None:
         """Store a launch, once for each pool; return what is stored for its pool.
@@ -268,8 +259,3 @@ class Book:
             },
         )
         return Launch(**rows[0]) if rows else None
-
-
-def _step(row: Row, event: str, details: dict[str, Any]) -> Step:
-    order = read_order(row)
-    return Step(order, event_of(order, event, details))

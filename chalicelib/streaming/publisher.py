@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from chalicelib.clock import Clock
 from chalicelib.exact_json import encode_json
 from chalicelib.observability import count, logger
+from chalicelib.orders.events import OrderEvent
 from chalicelib.orders.lifecycle import is_terminal
-from chalicelib.orders.order import OrderEvent
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.sqs import Queue
-from chalicelib.store.orders import OrderStore, Step
+from chalicelib.store.orders import OrderStore
+from chalicelib.store.rows import Step
 from chalicelib.streaming.viewers import SERVE_MS, Viewer, Viewers
 
 PUSH_THREADS = 8

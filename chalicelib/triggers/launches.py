@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from chalicelib.observability import logger
 from chalicelib.orders.launch import Launch
 from chalicelib.store.book import Book
-from chalicelib.triggers.release import Release
-
-BATCH = 1000
+from chalicelib.triggers import waking
+from chalicelib.triggers.waking import Waker
 
 
 class LaunchConflict(Exception):
@@ -23,7 +22,7 @@ class Launches:
     """Takes launches in."""
 
     book: Book
-    release: Release
+    waker: Waker
 
     def take(self, launch: Launch, delivery_id: str) -> int:
         """Remember a launch and wake its snipers; return how many.
@@ -44,10 +43,9 @@ class Launches:
             raise LaunchConflict(f"pool {launch.pool} is known for {pair} on {venue}")
         woken = 0
         while True:
-            batch = self.book.wake_launched([(launch.token_in, launch.token_out)], BATCH)
-            self.release.let_go(batch)
-            woken += len(batch)
-            if len(batch) < BATCH:
+            batch = self.waker.wake_launched([(launch.token_in, launch.token_out)])
+            woken += batch.orders
+            if batch.orders < waking.BATCH:
                 break
         logger.info("a token has launched", pool=launch.pool, tokenIn=launch.token_in, woken=woken)
         return woken

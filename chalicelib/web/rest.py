@@ -158,7 +158,7 @@ class Rest:
             "tokenOut": trade.token_out,
             "side": trade.side,
             "amount": trade.amount,
-            **route.as_details(),
+            **route.news.details,
         }
 
     def health(self) -> tuple[HTTPStatus, dict[str, Any]]:

@@ -67,7 +67,7 @@ def test_a_buried_order_has_failed_with_the_reason_and_goes_on_when_it_is_redriv
     # An order whose message is gone; it is not due for an hour, so that recovery leaves it alone.
     order_id = an_order().order_id
     with closing(Database(stack.database_url)) as engines_own:
-        OrderStore(engines_own).accept(an_order(order_id=order_id), "digest", {})
+        OrderStore(engines_own).accept(an_order(order_id=order_id), "digest")
     database.execute("UPDATE orders SET available_at = now() + interval '1 hour' WHERE id = %s", (order_id,))
     send(stack, target, "OrdersDeadLettersUrl", json.dumps({"orderId": order_id}))
 

@@ -166,7 +166,7 @@ def place_at_once(stack: Stack, database: Database, number: int) -> list[str]:
     """Put market orders into the queue faster than the front door would take them."""
     orders = [an_order() for _ in range(number)]
     for order in orders:
-        assert OrderStore(database).accept(order, "digest", {})
+        assert OrderStore(database).accept(order, "digest")
     sqs = Target(stage="local", endpoint_url=stack.aws_endpoint_url).client("sqs")
     for start in range(0, number, 10):
         batch = [{"Id": o.order_id, "MessageBody": f'{{"orderId":"{o.order_id}"}}'} for o in orders[start : start + 10]]

@@ -11,6 +11,8 @@ import pytest
 
 import app
 from chalicelib.orders.swap import SwapPlan
+from chalicelib.store.dead_letters import DeadLetterStore
+from tests.builders import ROUTED
 from tests.integration.cloud import CONTEXT
 from tests.integration.venues import fail_once, trouble_chain
 
@@ -145,7 +147,7 @@ def test_an_order_of_which_a_swap_landed_is_never_revived(engine, api, queues, d
     queues.work_off()
     database.change("UPDATE orders SET status = %s", status)
 
-    assert engine.store.revive(engine.store.find(order_id)) is None
+    assert DeadLetterStore(engine.database).revive(engine.store.find(order_id)) is None
 
 
 def test_an_order_is_not_failed_behind_the_back_of_its_worker(make_engine, api, database):
@@ -157,7 +159,7 @@ def test_an_order_is_not_failed_behind_the_back_of_its_worker(make_engine, api, 
     assert undertaker.store.fail(claimed, error="buried") is None
 
     database.change("UPDATE orders SET lease_until = now() WHERE id = %s", order_id)
-    routed = worker.store.route(claimed, owner, "raydium", {}).order
+    routed = worker.store.route(claimed, owner, "raydium", ROUTED).order
     blocker = psycopg.connect(worker.settings.database_url)
     blocker.execute("SELECT FROM orders WHERE id = %s FOR UPDATE", (order_id,))
     with ThreadPoolExecutor(2) as pool:

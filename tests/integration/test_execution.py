@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from chalicelib.clock import Clock
-from chalicelib.execution.executor import LEASE, LOOK_AGAIN, MOST_TAKEOVERS
+from chalicelib.execution.executor import CLAIM_AGAIN_SECONDS, LEASE, MOST_TAKEOVERS
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE
@@ -150,7 +150,7 @@ def test_a_worker_whose_order_was_taken_over_leaves_it_to_the_other(make_engine,
         return quote(trade, attempt)
 
     raydium.quote = overtake
-    assert overtaken.executor.execute(order_id) in (None, LOOK_AGAIN)
+    assert overtaken.executor.execute(order_id) in (None, CLAIM_AGAIN_SECONDS)
 
     assert database.event_names(order_id) == ["pending"]
 
@@ -326,7 +326,7 @@ def test_a_worker_that_was_overtaken_while_its_venues_failed_changes_nothing(
         raise error
 
     raydium.quote = overtake
-    assert overtaken.executor.execute(order_id) in (None, LOOK_AGAIN)
+    assert overtaken.executor.execute(order_id) in (None, CLAIM_AGAIN_SECONDS)
 
     assert meteora.asked == 1
     assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]

@@ -15,11 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from chalicelib.orders.lifecycle import TRANSITIONS, is_terminal
 from chalicelib.orders.order import Side, Status, WaitsFor
-from chalicelib.orders.swap import SignedTransaction, SwapPlan
+from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapPlan
 from chalicelib.orders.waiting import MarketPrice, Unmet, WakesWhen
 from chalicelib.store.book import Book
-from chalicelib.store.orders import Fill, OrderStore
-from tests.builders import an_order
+from chalicelib.store.dead_letters import DeadLetterStore
+from chalicelib.store.orders import OrderStore
+from tests.builders import ROUTED, an_order
 
 LEASES = [timedelta(minutes=1), timedelta()]
 """A lease that holds, and one that has run out at once: the worker counts as dead and goes on all the same."""
@@ -32,6 +33,7 @@ rarely = st.integers(0, 5).map(lambda number: number == 5)
 class OneOrder(RuleBasedStateMachine):
     store: OrderStore
     book: Book
+    dead_letters: DeadLetterStore
     database: object
 
     @initialize()
@@ -40,7 +42,7 @@ class OneOrder(RuleBasedStateMachine):
         self.order_id = order.order_id
         for table in ("swaps", "order_events", "orders"):
             self.database.change(f"DELETE FROM {table}")
-        assert self.store.accept(order, "digest", {}) is not None
+        assert self.store.accept(order, "digest") is not None
         self.workers = [uuid4(), uuid4()]
         self.statuses = [Status.PENDING]
         self.landed: set[str] = set()
@@ -65,7 +67,7 @@ class OneOrder(RuleBasedStateMachine):
 
     @rule(step=whose)
     def route(self, step) -> None:
-        self.moved(self.store.route(self.order, self.worker(step), "raydium", {}))
+        self.moved(self.store.route(self.order, self.worker(step), "raydium", ROUTED))
 
     @rule(step=whose)
     def build(self, step) -> None:
@@ -89,7 +91,7 @@ class OneOrder(RuleBasedStateMachine):
         live = self.live
         if live is None or live.tx_hash in self.landed or self.order.status is not Status.SUBMITTED:
             return  # what has landed does not end otherwise
-        end = {"error": "ended", "ended_swap": live, "ended_as": ended_as}
+        end = {"error": "ended", "ended_swap": EndedSwap(live.tx_hash, ended_as)}
         self.moved(
             self.store.fail(self.order, **end) if last_try else self.store.retry(self.order, delay=timedelta(), **end)
         )
@@ -152,7 +154,7 @@ class OneOrder(RuleBasedStateMachine):
     @rule()
     def an_operator_revives(self) -> None:
         before = self.order.status
-        if (step := self.store.revive(self.order)) is not None:
+        if (step := self.dead_letters.revive(self.order)) is not None:
             assert before is Status.FAILED
             self.statuses.append(step.order.status)
 
@@ -221,6 +223,7 @@ def test_no_sequence_of_steps_breaks_an_orders_lifecycle(engine, database):
         pass
 
     Machine.store, Machine.book, Machine.database = engine.store, engine.book, database
+    Machine.dead_letters = engine.dead_letters.letters
     run_state_machine_as_test(
         Machine,
         settings=settings(

@@ -12,7 +12,9 @@ from uuid import uuid4
 import pytest
 
 from chalicelib.engine import Engine
+from chalicelib.orders.events import News
 from chalicelib.resources import ResourceUnavailable
+from tests.builders import ROUTED
 from tests.integration.cloud import NO_QUEUE
 
 PUBLISHERS = 4
@@ -53,7 +55,7 @@ def test_viewers_that_come_at_any_moment_see_every_event_once_and_in_order(make_
     def move(engine: Engine) -> None:
         order = engine.store.find(order_id)
         for step in range(STEPS_EACH):
-            engine.publisher.publish(engine.store.route(order, worker, "raydium", {"step": step}))
+            engine.publisher.publish(engine.store.route(order, worker, "raydium", News("routing", {"step": step})))
 
     def view(engine: Engine, name: str, delay: float) -> None:
         time.sleep(delay)
@@ -77,7 +79,7 @@ def test_an_event_published_while_a_viewer_is_served_is_delivered_by_who_serves_
     server, other = make_engine(), make_engine()
     server.viewers.watch(order_id, "viewer", 0, replay=True)
     order = server.store.find(order_id)
-    once = iter([lambda: other.publisher.publish(other.store.route(order, worker, "raydium", {}))])
+    once = iter([lambda: other.publisher.publish(other.store.route(order, worker, "raydium", ROUTED))])
     connections.before_post = lambda _: next(once, lambda: None)()
 
     server.publisher.replay(order_id, "viewer")
@@ -90,7 +92,7 @@ def test_events_published_in_the_wrong_order_arrive_in_the_right_one(make_engine
     engine = make_engine()
     engine.viewers.watch(order_id, "viewer", 1, replay=False)
     order = engine.store.find(order_id)
-    second, third = [engine.store.route(order, worker, "raydium", {"step": step}) for step in (1, 2)]
+    second, third = [engine.store.route(order, worker, "raydium", News("routing", {"step": step})) for step in (1, 2)]
 
     engine.publisher.publish(third)
     engine.publisher.publish(second)
@@ -103,7 +105,7 @@ def test_a_viewer_reserved_for_its_replay_is_posted_to_by_nobody_else(make_engin
     engine = make_engine()
     engine.viewers.watch(order_id, "viewer", 0, replay=True)
 
-    engine.publisher.publish(engine.store.route(engine.store.find(order_id), worker, "raydium", {}))
+    engine.publisher.publish(engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED))
     assert connections.received["viewer"] == []
     engine.publisher.replay(order_id, "viewer")
 
@@ -117,10 +119,10 @@ def test_a_viewer_whose_server_died_is_served_again_when_its_time_is_up(
     engine = make_engine()
     engine.viewers.watch(order_id, "viewer", 1, replay=False)
     order = engine.store.find(order_id)
-    step = engine.store.route(order, worker, "raydium", {})
+    step = engine.store.route(order, worker, "raydium", ROUTED)
     engine.viewers.publish(order_id, step.event.seq, b"{}")  # takes the viewer to serve it, and is never heard of again
 
-    engine.publisher.publish(engine.store.route(order, worker, "raydium", {}))
+    engine.publisher.publish(engine.store.route(order, worker, "raydium", ROUTED))
     assert connections.received["viewer"] == []
     cursor, _ = cache.hget(f"viewers:{order_id}", "viewer").split(":")
     cache.hset(f"viewers:{order_id}", "viewer", f"{cursor}:1")  # its time is up
@@ -138,7 +140,7 @@ def test_without_the_replay_queue_a_busy_viewer_does_not_stop_the_order(make_eng
     engine = make_engine(REPLAYS_QUEUE_URL=NO_QUEUE)
     engine.viewers.watch(order_id, "viewer", 1, replay=False)
     order = engine.store.find(order_id)
-    first, second = (engine.store.route(order, worker, "raydium", {"step": step}) for step in (1, 2))
+    first, second = (engine.store.route(order, worker, "raydium", News("routing", {"step": step})) for step in (1, 2))
     engine.viewers.publish(order_id, first.event.seq, b"{}")  # takes the viewer to serve it
 
     engine.publisher.publish(second)
@@ -156,7 +158,7 @@ def test_a_post_that_cannot_be_made_does_not_stop_the_order(make_engine, claimed
 
     connections.before_post = fail
 
-    engine.publisher.publish(engine.store.route(engine.store.find(order_id), worker, "raydium", {}))
+    engine.publisher.publish(engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED))
 
     assert connections.received["viewer"] == []
 

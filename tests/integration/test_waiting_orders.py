@@ -380,7 +380,8 @@ def test_the_schedule_starts_a_watch(engine, monkeypatch, place, market):
 def test_many_orders_are_woken_and_expired_in_batches_each_at_the_price_of_its_moment(
     engine, place, market, queues, database, monkeypatch
 ):
-    monkeypatch.setattr("chalicelib.triggers.market_watch.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.expiry.BATCH", 2)
     reached = [place(**limit("buy", 100)) for _ in range(5)]
     due = [place(**limit("buy", 50), timeInForce="GTD", expiresAt=in_an_hour()) for _ in range(5)]
     database.change("UPDATE orders SET expires_at = now() WHERE expires_at IS NOT NULL")
@@ -396,7 +397,7 @@ def test_orders_whose_turn_would_be_too_far_away_wait_in_the_book_until_there_is
     make_engine, serve, api, queues, database, monkeypatch
 ):
     """At one order a minute, half of it for triggered orders, the third one's turn is minutes away."""
-    monkeypatch.setattr("chalicelib.triggers.market_watch.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
     monkeypatch.setattr("chalicelib.triggers.market_watch.FARTHEST_TURN", 60.0)
     engine = serve(make_engine())
     for _ in range(6):
@@ -417,7 +418,7 @@ def test_orders_whose_turn_would_be_too_far_away_wait_in_the_book_until_there_is
 def test_a_crowd_of_limit_orders_that_is_booked_up_delays_no_stop_and_no_sniper(
     make_engine, serve, api, queues, database, monkeypatch
 ):
-    monkeypatch.setattr("chalicelib.triggers.market_watch.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
     monkeypatch.setattr("chalicelib.triggers.market_watch.FARTHEST_TURN", 60.0)
     engine = serve(make_engine())
     for _ in range(6):
@@ -439,7 +440,7 @@ def test_a_crowd_of_limit_orders_that_is_booked_up_delays_no_stop_and_no_sniper(
 
 
 def test_every_pair_and_side_has_its_share_of_a_batch(engine, place, market, database, monkeypatch):
-    monkeypatch.setattr("chalicelib.triggers.market_watch.BATCH", 4)
+    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 4)
     monkeypatch.setattr("chalicelib.triggers.market_watch.MOST_BATCHES", 1)
     for _ in range(6):
         place(**limit("sell", 200))

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from chalicelib.orders.lifecycle import EXECUTING, TERMINAL, TRANSITIONS, is_terminal, statuses_before
+from chalicelib.orders.lifecycle import CLAIMABLE, TERMINAL, TRANSITIONS, is_terminal, statuses_before
 from chalicelib.orders.order import Status
 
 ALLOWED = {
@@ -52,4 +52,4 @@ def test_every_status_leads_to_an_end():
 
 
 def test_an_order_that_was_submitted_belongs_to_no_worker():
-    assert set(EXECUTING) == {Status.PENDING, Status.ROUTING, Status.BUILDING}
+    assert set(CLAIMABLE) == {Status.PENDING, Status.ROUTING, Status.BUILDING}

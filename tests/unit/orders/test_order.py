@@ -4,7 +4,8 @@ import json
 from decimal import Decimal
 
 from chalicelib.exact_json import encode_json
-from chalicelib.orders.order import OrderEvent, Side, Status, Trade
+from chalicelib.orders.events import OrderEvent
+from chalicelib.orders.order import Side, Status, Trade
 from tests.builders import NOON, an_order
 
 

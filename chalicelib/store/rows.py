@@ -1,0 +1,67 @@
+"""What the statements about orders share: an order is read from a row, and each move of one writes its event."""
+
+from typing import NamedTuple
+
+from chalicelib.orders.events import News, OrderEvent
+from chalicelib.orders.order import Order, OrderType, Side, Status, TimeInForce, WaitsFor
+from chalicelib.resources.postgres import Row
+
+BATCH_SECONDS = 10.0
+"""How long a statement about many orders may take."""
+
+ORDER_COLUMNS = """
+    id::text AS order_id, user_id, idempotency_key AS client_order_id, order_type, side, token_in, token_out,
+    amount_in, slippage AS slippage_tolerance, limit_price, trigger_price, time_in_force, expires_at,
+    triggered_at, waits_for, wake_price, status, seq, attempts, max_retries, chosen_dex,
+    route_meta, min_amount_out, max_amount_out, amount_out, executed_price, tx_hash, last_error, created_at,
+    updated_at
+"""
+
+
+class Step(NamedTuple):
+    """A transition that was committed: the order after it, and its event."""
+
+    order: Order
+    event: OrderEvent
+
+
+def event_row(event: str, details: str, *, source: str = "moved") -> str:
+    """Write the part of a statement that gives each order in ``source`` the event of its move: no move without one."""
+    return f"""event AS (
+        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
+        SELECT id, seq, {event}, status, {details}, updated_at FROM {source}
+    )"""
+
+
+def is_launched(pair: str) -> str:
+    """Write the condition that a launch is known for ``pair``, a row with ``token_in`` and ``token_out``."""
+    return f"""EXISTS (
+        SELECT FROM launches
+        WHERE launches.token_in = {pair}.token_in
+          AND (launches.token_out IS NULL OR launches.token_out = {pair}.token_out)
+    )"""
+
+
+def order_of(row: Row) -> Order:
+    """Read an order from a row with ``ORDER_COLUMNS``."""
+    fields = {name: row[name] for name in Order.__struct_fields__}
+    fields["order_type"] = OrderType(fields["order_type"])
+    fields["side"] = Side(fields["side"])
+    fields["status"] = Status(fields["status"])
+    fields["time_in_force"] = TimeInForce(fields["time_in_force"])
+    fields["waits_for"] = WaitsFor(fields["waits_for"]) if fields["waits_for"] else None
+    return Order(**fields)
+
+
+def step_of(row: Row, news: News) -> Step:
+    """Read an order that has moved, and put its event together as it was stored."""
+    order = order_of(row)
+    event = OrderEvent.of(
+        order_id=order.order_id,
+        event=news.event,
+        status=order.status,
+        seq=order.seq,
+        timestamp=order.updated_at,
+        details=news.details,
+    )
+    return Step(order, event)

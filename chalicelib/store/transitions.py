@@ -1,0 +1,133 @@
+"""How an order moves: each transition is one statement.
+
+It moves the status on the condition that the order still is where it is moved from, counts, and writes the event row
+with the next ``seq``, or does nothing at all. No row back means that somebody else moved the order first; the caller
+then stops, it never forces.
+"""
+
+from chalicelib.orders.lifecycle import statuses_before
+from chalicelib.orders.order import Status
+from chalicelib.store.rows import ORDER_COLUMNS, event_row
+
+LEAVE_BOOK = "waits_for = NULL, wakes_when = NULL, wake_price = NULL, look_again_at = NULL"
+END_LEASE = "lease_owner = NULL, lease_until = NULL"
+DROP_UNSENT = """, unsent AS (
+        UPDATE swaps SET state = 'unsent' FROM moved WHERE swaps.order_id = moved.id AND swaps.state = 'live'
+    )"""
+"""What was signed but not submitted was never sent, and will not be."""
+
+
+def _transition(to: Status, changes: str, *, only_if: str = "true", also: str = "") -> str:
+    """Write the statement that moves one order to ``to``.
+
+    ``worker`` holds its lease, ``tx_hash`` is its current swap: whichever is given is a condition, NULL is none.
+    """
+    return f"""
+    WITH moved AS (
+        UPDATE orders
+        SET status = '{to}', seq = seq + 1, updated_at = now(), {changes}
+        WHERE id = %(order_id)s
+          AND status IN ({", ".join(f"'{status}'" for status in statuses_before(to))})
+          AND (%(worker)s::uuid IS NULL OR lease_owner = %(worker)s)
+          AND (%(tx_hash)s::text IS NULL OR tx_hash = %(tx_hash)s)
+          AND {only_if}
+        RETURNING *
+    ), {event_row("%(event)s", "%(details)s")}{also}
+    SELECT {ORDER_COLUMNS} FROM moved
+"""
+
+
+ROUTE = _transition(Status.ROUTING, "chosen_dex = %(chosen_dex)s, route_meta = %(route_meta)s")
+
+BUILD = _transition(
+    Status.BUILDING,
+    "tx_hash = %(swap_tx_hash)s, min_amount_out = %(min_amount_out)s, max_amount_out = %(max_amount_out)s",
+    also=""", recorded AS (
+        INSERT INTO swaps (tx_hash, order_id, venue, payload, expires_at)
+        SELECT %(swap_tx_hash)s, id, chosen_dex, %(payload)s, %(expires_at)s FROM moved
+    )""",
+)
+
+SUBMIT = _transition(
+    Status.SUBMITTED,
+    END_LEASE,
+    only_if="(expires_at IS NULL OR expires_at > now())",
+)
+
+# A swap that may still land forbids a new try and a failure: only who saw it end, and names it, may set it aside.
+# The order's own tx_hash is what decides: Postgres looks again at the row it waited for, not at a subquery. And who
+# neither holds the lease nor saw a swap end has no say while a worker is at it, or while the order waits.
+_MAY_END_TRY = """tx_hash IS NOT DISTINCT FROM %(tx_hash)s
+          AND (%(worker)s::uuid IS NOT NULL
+               OR waits_for IS NULL AND (lease_until IS NULL OR lease_until <= now()))"""
+_END_SWAP = """, ended AS (
+        UPDATE swaps SET state = %(ended_as)s FROM moved
+        WHERE swaps.order_id = moved.id AND swaps.state = 'live'
+    )"""
+
+RETRY = _transition(
+    Status.PENDING,
+    f"""attempts = attempts + 1, last_error = %(error)s, available_at = now() + %(delay)s, {END_LEASE},
+            tx_hash = NULL""",
+    only_if=_MAY_END_TRY,
+    also=_END_SWAP,
+)
+
+FAIL = _transition(
+    Status.FAILED,
+    f"attempts = attempts + 1, last_error = %(error)s, {END_LEASE}",
+    only_if=_MAY_END_TRY,
+    also=_END_SWAP,
+)
+
+WAIT = _transition(
+    Status.PENDING,
+    f"""waits_for = %(waits_for)s, wakes_when = %(wakes_when)s, wake_price = %(wake_price)s, attempts = 0,
+            takeovers = 0, {END_LEASE},
+            look_again_at = CASE WHEN %(past_limit)s THEN now() + least(%(pause)s * 2 ^ vain_looks, %(most)s) END,
+            vain_looks = CASE WHEN %(past_limit)s THEN least(vain_looks + 1, 10) ELSE 0 END""",
+    only_if="tx_hash IS NULL",
+)
+
+TRIGGER = _transition(Status.PENDING, "triggered_at = now()", only_if="tx_hash IS NULL")
+
+# Whoever holds the lease finds out at the next step: from here on no transition of the order's worker applies.
+CANCEL = _transition(Status.CANCELLED, f"{LEAVE_BOOK}, {END_LEASE}", also=DROP_UNSENT)
+
+CONFIRM = f"""
+    WITH fills AS (
+        SELECT *
+        FROM unnest(
+            %(order_ids)s::uuid[], %(tx_hashes)s::text[], %(amounts_out)s::numeric[],
+            %(executed_prices)s::numeric[], %(details)s::jsonb[]
+        ) AS fill (order_id, tx_hash, amount_out, executed_price, details)
+    ), moved AS (
+        UPDATE orders
+        SET status = 'confirmed', seq = seq + 1, attempts = attempts + 1, updated_at = now(),
+            amount_out = fills.amount_out, executed_price = fills.executed_price
+        FROM fills
+        WHERE orders.id = fills.order_id
+          AND orders.tx_hash = fills.tx_hash
+          AND orders.status IN ({", ".join(f"'{status}'" for status in statuses_before(Status.CONFIRMED))})
+        RETURNING orders.*, fills.details
+    ), {event_row("'confirmed'", "details")}, landed AS (
+        UPDATE swaps SET state = 'landed' FROM moved WHERE swaps.tx_hash = moved.tx_hash
+    )
+    SELECT {ORDER_COLUMNS} FROM moved
+"""
+
+# Only for an operator: a failed order may be tried again if none of its swaps has landed or still may.
+REVIVE = f"""
+    WITH moved AS (
+        UPDATE orders
+        SET status = 'pending', seq = seq + 1, updated_at = now(), available_at = now(), attempts = 0,
+            takeovers = 0, tx_hash = NULL
+        WHERE id = %(order_id)s
+          AND status = 'failed'
+          AND NOT EXISTS (
+              SELECT FROM swaps WHERE swaps.order_id = orders.id AND swaps.state IN ('live', 'landed')
+          )
+        RETURNING *
+    ), {event_row("%(event)s", "%(details)s")}
+    SELECT {ORDER_COLUMNS} FROM moved
+"""
