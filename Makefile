@@ -23,10 +23,11 @@ run: setup ## Start everything on this machine; Ctrl-C stops it
 test: setup ## Run every test with coverage (ARGS="-k name" runs some of them)
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term --cov-fail-under=90)
 
-lint: setup ## Check style and types
+lint: setup ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: setup ## Rewrite the code in the project's style
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -52,5 +53,5 @@ LOCK_FORMAT := --universal --python-version 3.11 --no-annotate --no-header --no-
 clean: ## Remove .venv, the local data and every cache
 	@if [ -e .local/lock ] && command -v flock >/dev/null && ! flock --nonblock .local/lock true; then \
 		echo "The stack is running on the data in .local: stop it first (Ctrl-C where make run runs)."; exit 1; fi
-	@rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	@rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

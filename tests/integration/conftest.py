@@ -59,7 +59,7 @@ def make_engine(
     """Make engines, each what one process would have; settings are given by their variables' names."""
     made: list[Engine] = []
 
-    def make(*, clock: Clock | None = None, **settings: str) -> Engine:
+    def make(*, clock: Clock | None = None, engine_type: type[Engine] = Engine, **settings: str) -> Engine:
         environment = {
             "DATABASE_URL": postgres.url,
             "REDIS_URL": redis_server.url,
@@ -70,7 +70,7 @@ def make_engine(
             **queues.settings(),
             **settings,
         }
-        engine = Engine(load_settings(environment), clock or QuickClock())
+        engine = engine_type(load_settings(environment), clock or QuickClock())
         engine.connections = connections
         made.append(engine)
         return engine

@@ -70,14 +70,26 @@ class LocalEngine:
                 f"{self.websocket_url} cannot be reached: {unreachable.strerror or unreachable}."
             ) from unreachable
 
+    async def venues(self, order: DemoOrder) -> list[str]:
+        """Return the names of all venues, those included that have no quote for ``order``."""
+        values = await self._quotes(order)
+        if values is None:
+            raise DemoError(f"No venue has a quote for {order.token_in}/{order.token_out}: is the market reset?")
+        return [*values["quotes"], *values.get("errors", {})]
+
     async def net_price(self, order: DemoOrder) -> Decimal | None:
         """Return the best net price for an order now, or None when no venue gives one."""
-        query = {"tokenIn": order.token_in, "tokenOut": order.token_out, "amount": order.amount, "side": order.side}
-        status, values = await self._request("GET", "/api/quotes", query)
-        if status != HTTPStatus.OK:
+        values = await self._quotes(order)
+        if values is None:
             return None
         price: Decimal = values["quotes"][values["chosen"]]["netPrice"]
         return price
+
+    async def _quotes(self, order: DemoOrder) -> Any:
+        """Return what the router would choose for an order now, or None when no venue has a quote."""
+        query = {"tokenIn": order.token_in, "tokenOut": order.token_out, "amount": order.amount, "side": order.side}
+        status, values = await self._request("GET", "/api/quotes", query)
+        return values if status == HTTPStatus.OK else None
 
     async def cancel(self, order: DemoOrder) -> bool:
         """Cancel an order; returns whether that came in time."""

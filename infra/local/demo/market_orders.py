@@ -15,7 +15,6 @@ from infra.local.demo.engine import LocalEngine, listen, submit
 from infra.local.demo.order import DemoOrder
 
 STEPS = ("pending", "routing", "building", "submitted", "confirmed")
-VENUES = ("raydium", "meteora")
 
 
 @dataclass(kw_only=True)
@@ -73,7 +72,8 @@ async def show(console: Console, engine: LocalEngine) -> bool:
     """
     orders = five_orders()
     async with engine.connection() as socket:
-        with shown_live(console, Screen(console, engine.websocket_url, orders)):
+        venues = await engine.venues(orders[0])
+        with shown_live(console, Screen(console, engine.websocket_url, venues, orders)):
             await submit(socket, orders)
             await listen(socket, orders, until=lambda: all(order.ended_at is not None for order in orders))
     return all(order.status == "confirmed" for order in orders)
@@ -82,10 +82,13 @@ async def show(console: Console, engine: LocalEngine) -> bool:
 class Screen:
     """Draws the orders; rich asks for a new picture with each frame."""
 
-    def __init__(self, console: Console, websocket_url: str, orders: Sequence[MarketOrder]) -> None:
+    def __init__(
+        self, console: Console, websocket_url: str, venues: Sequence[str], orders: Sequence[MarketOrder]
+    ) -> None:
         self._wide = console.width >= WIDE
         self._difference_name = "vs quote" if self._wide else "bp"
         self._websocket_url = websocket_url
+        self._venues = venues
         self._orders = orders
 
     def __rich__(self) -> Group:
@@ -103,7 +106,7 @@ class Screen:
         table.add_column("order", width=9 if self._wide else 8, style="bright_black")
         table.add_column("swap", width=20 if self._wide else 19)
         table.add_column("progress" if self._wide else "steps", width=22 if self._wide else 7)
-        for venue in VENUES:
+        for venue in self._venues:
             table.add_column(venue, width=8, justify="right")
             table.add_column(width=1)
         table.add_column("executed", width=8, justify="right")
@@ -114,7 +117,7 @@ class Screen:
                 order.order_id[:8] or "…",
                 swap(order),
                 _progress(order, self._wide),
-                *(cell for venue in VENUES for cell in _net_price(order, venue)),
+                *(cell for venue in self._venues for cell in _net_price(order, venue)),
                 Text(price(order.executed_price), "bold"),
                 _difference(order, " bp" if self._wide else ""),
                 elapsed(order, self._wide),
@@ -145,7 +148,7 @@ def _progress(order: MarketOrder, wide: bool) -> Text:
 def _net_price(order: MarketOrder, venue: str) -> tuple[Text, Text]:
     """Write what a venue quoted, and the mark of the chosen one."""
     if venue not in order.net_prices:
-        # Where the other venue has quoted, this one gave none.
+        # Where another venue has quoted, this one gave none.
         return Text("none" if order.net_prices else "", "bright_black"), Text()
     quoted = price(order.net_prices[venue])
     if venue == order.chosen:
