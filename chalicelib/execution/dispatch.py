@@ -31,13 +31,6 @@ SHORT_WAIT = 2.0
 FIRST_STATUS_SECONDS = 2.0
 """From sending a swap to the first look at its status: a chain needs about as long."""
 
-LANES_FROM_THE_BOOK = {
-    OrderType.MARKET: Lane.TRIGGERED,
-    OrderType.LIMIT: Lane.TRIGGERED,
-    OrderType.STOP: Lane.STOPS,
-    OrderType.SNIPER: Lane.PRIORITY,
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatcher:
@@ -56,7 +49,7 @@ class Dispatcher:
 
     def send_accepted(self, order: Order) -> None:
         """Have a new order executed when its turn comes: until then its message is not delivered."""
-        lane = Lane.PRIORITY if order.order_type is OrderType.SNIPER else Lane.ARRIVALS
+        lane = Lane.PRIORITY if order.order_type.goes_first else Lane.ARRIVALS
         wait = self.pacer.take_turn(order.order_id, lane)
         try:
             self._note_long_waits([order.order_id], [wait])
@@ -75,7 +68,7 @@ class Dispatcher:
         farthest = 0.0
         try:
             for order_type, order_ids in by_type.items():
-                waits = self.pacer.take_turns(order_ids, LANES_FROM_THE_BOOK[order_type], anew=True)
+                waits = self.pacer.take_turns(order_ids, _lane_from_the_book(order_type), anew=True)
                 self._note_long_waits(order_ids, waits)
                 self._queue(order_type).send_all(_messages(order_ids), waits)
                 farthest = max(farthest, *waits)
@@ -132,7 +125,7 @@ class Dispatcher:
         return self.order_queue.depth() == 0 and self.priority_queue.depth() == 0
 
     def _queue(self, order_type: OrderType) -> Queue:
-        return self.priority_queue if order_type is OrderType.SNIPER else self.order_queue
+        return self.priority_queue if order_type.goes_first else self.order_queue
 
     def _send(self, queue: Queue, order: Order, delay: float) -> None:
         try:
@@ -149,6 +142,16 @@ class Dispatcher:
         }
         if long:
             self.store.defer(long)
+
+
+def _lane_from_the_book(order_type: OrderType) -> Lane:
+    match order_type:
+        case OrderType.MARKET | OrderType.LIMIT:
+            return Lane.TRIGGERED
+        case OrderType.STOP:
+            return Lane.STOPS
+        case OrderType.SNIPER:
+            return Lane.PRIORITY
 
 
 def _messages(order_ids: Iterable[str]) -> list[dict[str, str]]:

@@ -83,10 +83,7 @@ def work_off(records: Collection[Record], queue: Queue, work: Callable[[Record],
             delay = work(record)
         except ResourceUnavailable as unavailable:
             logger.warning(f"message {record.message_id} given back: {unavailable}")
-            if not _replaced(record, queue, outage_pause(record)):
-                _postpone(record, queue, outage_pause(record))
-                unfinished.append(record)
-            continue
+            delay = outage_pause(record)
         except PoisonMessage as poison:
             logger.error(f"message {record.message_id} is poison: {poison}")
             _postpone(record, queue, POISON_PAUSE)
@@ -96,7 +93,6 @@ def work_off(records: Collection[Record], queue: Queue, work: Callable[[Record],
             logger.exception(f"message {record.message_id} cannot be worked on", body=record.text)
             unfinished.append(record)
             continue
-        # An order that has to wait for its turn again and again must not use its message up.
         if delay is not None and not _replaced(record, queue, delay):
             _postpone(record, queue, delay)
             unfinished.append(record)

@@ -8,6 +8,13 @@ from typing import Any
 import msgspec
 
 
+class Side(StrEnum):
+    """Which way: ``sell`` spends ``amount`` of tokenIn, ``buy`` acquires it and pays in tokenOut."""
+
+    SELL = "sell"
+    BUY = "buy"
+
+
 class OrderType(StrEnum):
     """How an order decides when to execute."""
 
@@ -20,12 +27,19 @@ class OrderType(StrEnum):
     SNIPER = "sniper"
     """When tokenIn launches."""
 
+    @property
+    def default_side(self) -> Side:
+        """Which way an order of this type goes unless it says."""
+        match self:
+            case OrderType.MARKET | OrderType.STOP:
+                return Side.SELL
+            case OrderType.LIMIT | OrderType.SNIPER:
+                return Side.BUY
 
-class Side(StrEnum):
-    """Which way: ``sell`` spends ``amount`` of tokenIn, ``buy`` acquires it and pays in tokenOut."""
-
-    SELL = "sell"
-    BUY = "buy"
+    @property
+    def goes_first(self) -> bool:
+        """Whether orders of this type have a queue, slots and turns of their own, past all others."""
+        return self is OrderType.SNIPER
 
 
 class TimeInForce(StrEnum):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, assert_never
 
 import msgspec
 
@@ -33,8 +33,6 @@ DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
 
 SECOND_SPELLINGS = {"type": "orderType", "amountIn": "amount", "targetPrice": "limitPrice"}
-DEFAULT_SIDES = {OrderType.LIMIT: Side.BUY, OrderType.SNIPER: Side.BUY}
-"""Where it is not to sell."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,6})?", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -87,13 +85,16 @@ def read_order(values: Mapping[str, Any], idempotency_key: str | None = None, *,
     order_type = fields.read("orderType", _one_of(OrderType))
     # Whoever repeats a request that was in time is to get its order, also when that has expired since.
     earliest = now if client_order_id is None and idempotency_key is None else LONG_AGO
+    trade = _read_trade(fields, order_type.default_side if order_type else Side.SELL)
+    slippage_tolerance = fields.read("slippageTolerance", _slippage, DEFAULT_SLIPPAGE)
+    limit_price, trigger_price = _read_conditions(fields, order_type)
     order = OrderRequest(
         user_id=user_id,
         order_type=order_type,
-        trade=_read_trade(fields, DEFAULT_SIDES.get(order_type, Side.SELL)),
-        slippage_tolerance=fields.read("slippageTolerance", _slippage, DEFAULT_SLIPPAGE),
-        limit_price=_read_limit_price(fields, order_type),
-        trigger_price=_read_trigger_price(fields, order_type),
+        trade=trade,
+        slippage_tolerance=slippage_tolerance,
+        limit_price=limit_price,
+        trigger_price=trigger_price,
         time_in_force=fields.read("timeInForce", _one_of(TimeInForce), TimeInForce.GTC),
         expires_at=fields.read("expiresAt", _time(earliest, now), None),
         client_order_id=client_order_id,
@@ -249,22 +250,25 @@ class _Fields:
             raise invalid(self.errors)
 
 
-def _read_limit_price(fields: _Fields, order_type: OrderType | None) -> Decimal | None:
-    price: Decimal | None = fields.read("limitPrice", _price, None)
-    if order_type is OrderType.LIMIT:
-        fields.require("limitPrice", "is required for a limit order")
-    elif order_type is OrderType.MARKET:
-        fields.forbid("limitPrice", "is not for a market order, which takes the price there is; send a limit order")
-    return price
-
-
-def _read_trigger_price(fields: _Fields, order_type: OrderType | None) -> Decimal | None:
-    price: Decimal | None = fields.read("triggerPrice", _price, None)
-    if order_type is OrderType.STOP:
-        fields.require("triggerPrice", "is required for a stop order")
-    elif order_type is not None:
+def _read_conditions(fields: _Fields, order_type: OrderType | None) -> tuple[Decimal | None, Decimal | None]:
+    """Read ``limitPrice`` and ``triggerPrice``: each type of order needs, allows or forbids them."""
+    limit_price: Decimal | None = fields.read("limitPrice", _price, None)
+    trigger_price: Decimal | None = fields.read("triggerPrice", _price, None)
+    match order_type:
+        case OrderType.MARKET:
+            needless = "is not for a market order, which takes the price there is; send a limit order"
+            fields.forbid("limitPrice", needless)
+        case OrderType.LIMIT:
+            fields.require("limitPrice", "is required for a limit order")
+        case OrderType.STOP:
+            fields.require("triggerPrice", "is required for a stop order")
+        case OrderType.SNIPER | None:
+            pass
+        case _:
+            assert_never(order_type)
+    if order_type not in (OrderType.STOP, None):
         fields.forbid("triggerPrice", f"is for stop orders only, not for a {order_type} order")
-    return price
+    return limit_price, trigger_price
 
 
 def _read_trade(fields: _Fields, default_side: Side) -> Trade:
