@@ -1,6 +1,6 @@
 """Errors as clients see them: ``application/problem+json`` (RFC 9457), with an ``errors`` object per bad field."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -22,14 +22,17 @@ class RequestError(Exception):
     """A request that cannot be served; it becomes a problem answer."""
 
     def __init__(
-        self, status: HTTPStatus, detail: str, *, errors: dict[str, str] | None = None, **headers: str
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        errors: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.problem = Problem(
-            title=status.phrase, status=status, detail=detail, errors=errors if errors is not None else {}
-        )
+        self.headers = dict(headers or {})
+        self.problem = Problem(title=status.phrase, status=status, detail=detail, errors=errors or {})
 
 
 def invalid(errors: dict[str, str]) -> RequestError:
@@ -44,18 +47,12 @@ def unavailable() -> RequestError:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The engine cannot reach one of its parts. Try again shortly; if this was an order, with the same "
         "clientOrderId or Idempotency-Key, so that it cannot be placed twice.",
-        Retry_After="2",
+        headers={"Retry-After": "2"},
     )
 
 
-def wrong_address(method: str, path: str, served: Sequence[str]) -> RequestError:
-    """Refuse a call that is not part of the API; ``served`` are the methods that this path has."""
-    if served:
-        methods = ", ".join(served)
-        return RequestError(
-            HTTPStatus.METHOD_NOT_ALLOWED, f"{shown(path)} is served for {methods} only.", Allow=methods
-        )
-    return RequestError(HTTPStatus.NOT_FOUND, f"There is nothing to {method} at {shown(path)}.")
+def unknown_order(order_id: str) -> RequestError:
+    return RequestError(HTTPStatus.NOT_FOUND, f"There is no order {order_id}.")
 
 
 def shown(value: Any) -> str:

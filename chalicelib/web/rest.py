@@ -8,17 +8,16 @@ from typing import Any
 
 from chalicelib.clock import Clock
 from chalicelib.exact_json import encode_json
-from chalicelib.execution.cancellation import Cancellation, NotCancellable
-from chalicelib.execution.intake import IdempotencyConflict, Intake, TooLate
+from chalicelib.execution.cancellation import Cancellation
+from chalicelib.execution.intake import Intake
 from chalicelib.observability import logger
 from chalicelib.orders.order import Order
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.router import Router
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.viewers import Viewers
-from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict, Launches
-from chalicelib.venues.venue import SwapRefused, VenueUnavailable
-from chalicelib.web.problems import RequestError, invalid
+from chalicelib.triggers.launches import Launches
+from chalicelib.web.problems import RequestError, unknown_order
 from chalicelib.web.requests import (
     read_launch,
     read_object,
@@ -35,7 +34,11 @@ Probe = Callable[[], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Rest:
-    """The REST API. Every method returns a JSON value, or JSON already written as bytes."""
+    """The REST API. Every method returns what is to be written as JSON, or JSON already written as bytes.
+
+    Besides what a method names, any of them may raise ``ResourceUnavailable``; ``refusals`` says what a client is
+    told of each error.
+    """
 
     intake: Intake
     cancellation: Cancellation
@@ -52,15 +55,11 @@ class Rest:
         """``POST /api/orders/execute``: accept an order.
 
         Raises:
-            RequestError: 400 for what it says, 409 for its key, 413 for its size.
+            RequestError: 400 for what it says, 413 for its size.
+            IdempotencyConflict: its key belongs to another order.
+            TooLate: its time is up.
         """
-        request = read_order(read_object(body), idempotency_key, now=self.clock.now())
-        try:
-            order = self.intake.place(request)
-        except IdempotencyConflict as conflict:
-            raise RequestError(HTTPStatus.CONFLICT, str(conflict)) from conflict
-        except TooLate as late:
-            raise invalid({"expiresAt": str(late)}) from late
+        order = self.intake.place(read_order(read_object(body), idempotency_key, now=self.clock.now()))
         return {
             "orderId": order.order_id,
             "message": "Order accepted",
@@ -92,34 +91,32 @@ class Rest:
         """``DELETE /api/orders/{id}``: cancel what has not been submitted; the answer is the cancelled order.
 
         Raises:
-            RequestError: 400 for an id that is none, 404 for one that is not known, 409 when it is too late.
+            RequestError: 400 for an id that is none, 404 for one that is not known.
+            NotCancellable: it is too late.
         """
         order_id = read_order_id(order_id)
-        try:
-            order = self.cancellation.cancel(order_id)
-        except NotCancellable as late:
-            raise RequestError(HTTPStatus.CONFLICT, str(late)) from late
+        order = self.cancellation.cancel(order_id)
         if order is None:
-            raise _not_found(order_id)
+            raise unknown_order(order_id)
         return order
 
-    def launch(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+    def launch(self, body: bytes | str, headers: Mapping[str, str]) -> dict[str, Any]:
         """``POST /api/launches``: a signed webhook says that a pool went live.
 
         Raises:
-            RequestError: 401 for a message that is not signed as it should be, 409 for one that was taken before or
-                contradicts what is known of its pool, 400 for what it says, 503 while no secret is set.
+            RequestError: 401 for a message that is not signed as it should be, 400 for what it says, 503 while no
+                secret is set.
+            DeliveryRepeated: it was taken before.
+            LaunchConflict: it contradicts what is known of its pool.
         """
         if not self.launch_secret:
             raise RequestError(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Launches are not taken: LAUNCH_WEBHOOK_SECRET is not set."
             )
-        delivery_id = verify(self.launch_secret, headers, body, self.clock.now())
-        launch = read_launch(read_object(body), self.router.venue_names)
-        try:
-            woken = self.launches.take(launch, delivery_id)
-        except (DeliveryRepeated, LaunchConflict) as refused:
-            raise RequestError(HTTPStatus.CONFLICT, f"The launch cannot be accepted: {refused}.") from refused
+        signed = body if isinstance(body, bytes) else body.encode()
+        delivery_id = verify(self.launch_secret, headers, signed, self.clock.now())
+        launch = read_launch(read_object(signed), self.router.venue_names)
+        woken = self.launches.take(launch, delivery_id)
         return {
             "pool": launch.pool,
             "tokenIn": launch.token_in,
@@ -133,7 +130,7 @@ class Rest:
         order_id = read_order_id(order_id)
         events = self.store.events(order_id)
         if not events:
-            raise _not_found(order_id)
+            raise unknown_order(order_id)
         return {"orderId": order_id, "events": events}
 
     def orders(self, query: Mapping[str, str]) -> dict[str, Any]:
@@ -145,14 +142,15 @@ class Rest:
         return {"orders": orders, "nextCursor": next_cursor}
 
     def quotes(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """``GET /api/quotes``: what the router would choose now."""
+        """``GET /api/quotes``: what the router would choose now.
+
+        Raises:
+            RequestError: 400 for what it says.
+            SwapRefused: no venue can ever make this trade.
+            VenueUnavailable: no venue has a quote now.
+        """
         trade = read_trade(query)
-        try:
-            route = self.router.route(trade)
-        except SwapRefused as refused:
-            raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, str(refused)) from refused
-        except VenueUnavailable as unanswered:
-            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, str(unanswered), Retry_After="1") from unanswered
+        route = self.router.route(trade)
         return {
             "tokenIn": trade.token_in,
             "tokenOut": trade.token_out,
@@ -173,12 +171,8 @@ class Rest:
     def _find(self, order_id: str) -> Order:
         order = self.store.find(order_id)
         if order is None:
-            raise _not_found(order_id)
+            raise unknown_order(order_id)
         return order
-
-
-def _not_found(order_id: str) -> RequestError:
-    return RequestError(HTTPStatus.NOT_FOUND, f"There is no order {order_id}.")
 
 
 def _answers(probe: Probe) -> bool:

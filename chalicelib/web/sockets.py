@@ -10,14 +10,15 @@ from http import HTTPStatus
 from typing import Any
 
 from chalicelib.clock import Clock
-from chalicelib.execution.intake import IdempotencyConflict, Intake, TooLate
+from chalicelib.execution.intake import Intake
 from chalicelib.observability import logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.viewers import Viewers
-from chalicelib.web.problems import Problem, RequestError, invalid, shown, unavailable
+from chalicelib.web.problems import Problem, RequestError, invalid, shown, unknown_order
+from chalicelib.web.refusals import refusal_of
 from chalicelib.web.requests import read_object, read_order, read_order_id, read_seq
 
 ACTIONS = ("execute", "subscribe", "unsubscribe", "ping")
@@ -64,7 +65,7 @@ class Sockets:
         if error is None:
             if self.publisher.replay(message["orderId"], connection_id, opening=True):
                 return None
-            error = _unknown_order(message["orderId"]).problem
+            error = unknown_order(message["orderId"]).problem
         if self.publisher.send(connection_id, _error(error), opening=True):
             self.publisher.close(connection_id)
         return None
@@ -84,11 +85,13 @@ class Sockets:
                 self.publisher.send(connection_id, {"event": "pong"})
             else:
                 raise invalid({"action": f"{shown(action)} is not allowed; expected is {' or '.join(ACTIONS)}"})
-        except RequestError as refused:
+        except Exception as error:
+            refused = refusal_of(error)
+            if refused is None:
+                raise
+            if isinstance(error, ResourceUnavailable):
+                logger.warning(f"message not served: {error}")
             self.publisher.send(connection_id, _error(refused.problem))
-        except ResourceUnavailable as down:
-            logger.warning(f"message not served: {down}")
-            self.publisher.send(connection_id, _error(unavailable().problem))
 
     def disconnect(self, connection_id: str) -> None:
         """Forget a connection that was closed."""
@@ -97,12 +100,7 @@ class Sockets:
     def _execute(self, connection_id: str, values: dict[str, Any]) -> None:
         """Place an order and stream it on this connection; its first event is the acknowledgement."""
         request = read_order(values, now=self.clock.now())
-        try:
-            order = self.intake.place(request, before_publishing=lambda order_id: self._listen(connection_id, order_id))
-        except IdempotencyConflict as conflict:
-            raise RequestError(HTTPStatus.CONFLICT, str(conflict)) from conflict
-        except TooLate as late:
-            raise invalid({"expiresAt": str(late)}) from late
+        order = self.intake.place(request, before_publishing=lambda order_id: self._listen(connection_id, order_id))
         try:
             # An order that was there already publishes nothing now; a new one has nothing left to replay.
             self.publisher.replay(order.order_id, connection_id)
@@ -123,7 +121,7 @@ class Sockets:
         order_id, after_seq = read_order_id(values.pop("orderId", None)), read_seq(values.pop("afterSeq", 0))
         _refuse_leftovers(values)
         if self.store.find(order_id) is None:
-            raise _unknown_order(order_id)
+            raise unknown_order(order_id)
         if not self.viewers.watch(order_id, connection_id, after_seq, replay=True):
             raise RequestError(HTTPStatus.CONFLICT, f"This connection listens to order {order_id} already.")
         self.publisher.replay(order_id, connection_id)
@@ -138,10 +136,6 @@ class Sockets:
 
 def _error(problem: Problem | Mapping[str, Any]) -> dict[str, Any]:
     return {"event": "error", "error": problem}
-
-
-def _unknown_order(order_id: str) -> RequestError:
-    return RequestError(HTTPStatus.NOT_FOUND, f"There is no order {order_id}.")
 
 
 def _refuse_leftovers(values: Mapping[str, Any]) -> None:

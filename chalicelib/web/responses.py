@@ -1,0 +1,79 @@
+"""How answers and errors travel: the responses that Chalice hands to API Gateway.
+
+Errors are translated at two places, because no place sees all of them. What a view raises is caught by Chalice before
+any middleware could see it, and answered as a bug: so ``answered`` stands around each view. What Chalice itself
+refuses (a method, a media type) never reaches a view, and a bug leaves it as Chalice's own answer: so
+``as_problem`` is a middleware.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+from chalice.app import Response, WebsocketEvent
+
+from chalicelib.exact_json import encode_json
+from chalicelib.observability import logger
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.web.problems import Problem, RequestError
+from chalicelib.web.refusals import refusal_of
+
+
+def answered(view: Callable[..., object]) -> Callable[..., Response]:
+    """Turn what a REST view returns, or the error it raises, into a response.
+
+    A view returns what is to be written as JSON, JSON already written as bytes, or either with a status.
+    """
+
+    @wraps(view)
+    def answer(**path: str) -> Response:
+        try:
+            value = view(**path)
+        except Exception as error:
+            refused = _refusal_or_raise(error)
+            return _problem_response(refused.problem, refused.headers)
+        status, value = value if isinstance(value, tuple) else (HTTPStatus.OK, value)
+        body = value if isinstance(value, bytes) else encode_json(value)
+        return Response(body.decode(), {"Content-Type": "application/json"}, status)
+
+    return answer
+
+
+def connected(view: Callable[[WebsocketEvent], None]) -> Callable[[WebsocketEvent], dict[str, int]]:
+    """Turn what becomes of a WebSocket's ``$connect`` into the status that opens or refuses the connection."""
+
+    @wraps(view)
+    def answer(event: WebsocketEvent) -> dict[str, int]:
+        try:
+            view(event)
+        except Exception as error:
+            return {"statusCode": _refusal_or_raise(error).status}
+        return {"statusCode": HTTPStatus.OK}
+
+    return answer
+
+
+def as_problem(request: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Give Chalice's own errors (unknown method, media type, a bug) the form of all others."""
+    response = get_response(request)
+    if response.status_code >= HTTPStatus.BAD_REQUEST and isinstance(response.body, dict):
+        status = HTTPStatus(response.status_code)
+        detail = response.body.get("Message", status.description)
+        return _problem_response(Problem(title=status.phrase, status=status, detail=detail), response.headers)
+    return response
+
+
+def _problem_response(problem: Problem, headers: Mapping[str, str | list[str]]) -> Response:
+    content_type = {"Content-Type": "application/problem+json"}
+    return Response(encode_json(problem).decode(), {**headers, **content_type}, problem.status)
+
+
+def _refusal_or_raise(error: Exception) -> RequestError:
+    """Return what the client is told of an error; a bug is raised again, for Chalice to log."""
+    refused = refusal_of(error)
+    if refused is None:
+        raise error
+    if isinstance(error, ResourceUnavailable):
+        logger.error(str(error))
+    return refused
