@@ -6,7 +6,7 @@ declared in, and a blueprint's module does not register it with the app.
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, Rate, Request, SQSEvent, WebsocketEvent
 
@@ -15,7 +15,9 @@ from chalicelib.engine import engine
 from chalicelib.exact_json import decode_json, encode_json
 from chalicelib.execution.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.observability import flush_metrics, logger
+from chalicelib.orders.order import Order
 from chalicelib.web.addresses import methods_served, wrong_address
+from chalicelib.web.answers import AcceptedOrder, Answer, LaunchTaken, OrderHistory, OrderPage, Quotes
 from chalicelib.web.responses import answered, as_problem, connected
 
 app = Chalice(app_name="order-execution-engine")
@@ -57,60 +59,60 @@ def query() -> dict[str, str]:
 @app.route("/api/orders/execute", methods=["POST"])
 @app.route("/api/orders", methods=["POST"])
 @answered
-def place_order() -> Any:
+def place_order() -> AcceptedOrder:
     request = current_request()
     return engine().rest.place_order(request.raw_body, request.headers.get("idempotency-key"))
 
 
 @app.route("/api/orders", methods=["GET"])
 @answered
-def list_orders() -> Any:
+def list_orders() -> OrderPage:
     return engine().rest.orders(query())
 
 
 @app.route("/api/orders/{order_id}", methods=["GET"])
 @app.route("/orders/{order_id}", methods=["GET"])
 @answered
-def get_order(order_id: str) -> Any:
+def get_order(order_id: str) -> bytes:
     return engine().rest.order(order_id)
 
 
 @app.route("/api/orders/{order_id}", methods=["DELETE"])
 @app.route("/orders/{order_id}", methods=["DELETE"])
 @answered
-def cancel_order(order_id: str) -> Any:
+def cancel_order(order_id: str) -> Order:
     return engine().rest.cancel(order_id)
 
 
 @app.route("/api/orders/{order_id}/events", methods=["GET"])
 @answered
-def get_order_events(order_id: str) -> Any:
+def get_order_events(order_id: str) -> OrderHistory:
     return engine().rest.events(order_id)
 
 
 @app.route("/api/quotes", methods=["GET"])
 @answered
-def get_quotes() -> Any:
+def get_quotes() -> Quotes:
     return engine().rest.quotes(query())
 
 
 @app.route("/api/launches", methods=["POST"])
 @answered
-def take_launch() -> Any:
+def take_launch() -> LaunchTaken:
     request = current_request()
     return engine().rest.launch(request.raw_body, request.headers)
 
 
 @app.route("/health", methods=["GET"])
 @answered
-def health() -> Any:
+def health() -> Answer:
     return engine().rest.health()
 
 
 @app.route("/", methods=METHODS)
 @app.route("/{proxy+}", methods=METHODS)
 @answered
-def not_served(**_path: str) -> Any:
+def not_served(**_path: str) -> NoReturn:
     """Refuse whatever no other route serves; API Gateway itself would speak of a missing authentication token."""
     request = current_request()
     path = request.to_original_event()["path"]

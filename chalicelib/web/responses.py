@@ -16,6 +16,7 @@ from chalice.app import Response, WebsocketEvent
 from chalicelib.exact_json import encode_json
 from chalicelib.observability import logger
 from chalicelib.resources import ResourceUnavailable
+from chalicelib.web.answers import Answer
 from chalicelib.web.problems import Problem, RequestError
 from chalicelib.web.refusals import refusal_of
 
@@ -23,7 +24,7 @@ from chalicelib.web.refusals import refusal_of
 def answered(view: Callable[..., object]) -> Callable[..., Response]:
     """Turn what a REST view returns, or the error it raises, into a response.
 
-    A view returns what is to be written as JSON, JSON already written as bytes, or either with a status.
+    A view returns what is to be written as JSON, JSON already written as bytes, or an ``Answer`` with either.
     """
 
     @wraps(view)
@@ -33,9 +34,9 @@ def answered(view: Callable[..., object]) -> Callable[..., Response]:
         except Exception as error:
             refused = _refusal_or_raise(error)
             return _problem_response(refused.problem, refused.headers)
-        status, value = value if isinstance(value, tuple) else (HTTPStatus.OK, value)
-        body = value if isinstance(value, bytes) else encode_json(value)
-        return Response(body.decode(), {"Content-Type": "application/json"}, status)
+        given = value if isinstance(value, Answer) else Answer(value)
+        body = given.body if isinstance(given.body, bytes) else encode_json(given.body)
+        return Response(body.decode(), {"Content-Type": "application/json"}, given.status)
 
     return answer
 

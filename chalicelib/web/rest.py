@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from chalicelib.clock import Clock
 from chalicelib.exact_json import encode_json
@@ -17,6 +16,7 @@ from chalicelib.routing.router import Router
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.viewers import Viewers
 from chalicelib.triggers.launches import Launches
+from chalicelib.web.answers import AcceptedOrder, Answer, Health, LaunchTaken, OrderHistory, OrderPage, Quotes
 from chalicelib.web.problems import RequestError, unknown_order
 from chalicelib.web.requests import (
     read_launch,
@@ -51,7 +51,7 @@ class Rest:
     probes: Mapping[str, Probe]
     clock: Clock
 
-    def place_order(self, body: bytes | str, idempotency_key: str | None) -> dict[str, Any]:
+    def place_order(self, body: bytes | str, idempotency_key: str | None) -> AcceptedOrder:
         """``POST /api/orders/execute``: accept an order.
 
         Raises:
@@ -60,12 +60,11 @@ class Rest:
             TooLate: its time is up.
         """
         order = self.intake.place(read_order(read_object(body), idempotency_key, now=self.clock.now()))
-        return {
-            "orderId": order.order_id,
-            "message": "Order accepted",
-            "status": order.status,
-            "webSocketUrl": f"{self.websocket_url}?orderId={order.order_id}",
-        }
+        return AcceptedOrder(
+            order_id=order.order_id,
+            status=order.status,
+            web_socket_url=f"{self.websocket_url}?orderId={order.order_id}",
+        )
 
     def order(self, order_id: str) -> bytes:
         """``GET /api/orders/{id}``: from Redis while it is active, else from Postgres.
@@ -79,7 +78,9 @@ class Rest:
                 return state
         except ResourceUnavailable as unavailable:
             logger.warning(f"read from Postgres: {unavailable}", orderId=order_id)
-        order = self._find(order_id)
+        order = self.store.find(order_id)
+        if order is None:
+            raise unknown_order(order_id)
         state = encode_json(order)
         try:
             self.viewers.fill_state(order_id, order.seq, state)
@@ -100,7 +101,7 @@ class Rest:
             raise unknown_order(order_id)
         return order
 
-    def launch(self, body: bytes | str, headers: Mapping[str, str]) -> dict[str, Any]:
+    def launch(self, body: bytes | str, headers: Mapping[str, str]) -> LaunchTaken:
         """``POST /api/launches``: a signed webhook says that a pool went live.
 
         Raises:
@@ -117,31 +118,39 @@ class Rest:
         delivery_id = verify(self.launch_secret, headers, signed, self.clock.now())
         launch = read_launch(read_object(signed), self.router.venue_names)
         woken = self.launches.take(launch, delivery_id)
-        return {
-            "pool": launch.pool,
-            "tokenIn": launch.token_in,
-            "tokenOut": launch.token_out,
-            "venue": launch.venue,
-            "ordersWoken": woken,
-        }
+        return LaunchTaken(
+            pool=launch.pool,
+            token_in=launch.token_in,
+            token_out=launch.token_out,
+            venue=launch.venue,
+            orders_woken=woken,
+        )
 
-    def events(self, order_id: str) -> dict[str, Any]:
-        """``GET /api/orders/{id}/events``: the order's history, oldest first."""
+    def events(self, order_id: str) -> OrderHistory:
+        """``GET /api/orders/{id}/events``: the order's history, oldest first.
+
+        Raises:
+            RequestError: 400 for an id that is none, 404 for one that is not known.
+        """
         order_id = read_order_id(order_id)
         events = self.store.events(order_id)
         if not events:
             raise unknown_order(order_id)
-        return {"orderId": order_id, "events": events}
+        return OrderHistory(order_id=order_id, events=events)
 
-    def orders(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """``GET /api/orders``: a page of orders, newest first, and the cursor of the next one."""
+    def orders(self, query: Mapping[str, str]) -> OrderPage:
+        """``GET /api/orders``: a page of orders, newest first, and the cursor of the next one.
+
+        Raises:
+            RequestError: 400 for what it says.
+        """
         page = read_page(query)
         found = self.store.page(status=page.status, limit=page.limit + 1, before=page.before)
         orders = found[: page.limit]
         next_cursor = write_cursor(orders[-1]) if len(found) > page.limit else None
-        return {"orders": orders, "nextCursor": next_cursor}
+        return OrderPage(orders=orders, next_cursor=next_cursor)
 
-    def quotes(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def quotes(self, query: Mapping[str, str]) -> Quotes:
         """``GET /api/quotes``: what the router would choose now.
 
         Raises:
@@ -151,28 +160,23 @@ class Rest:
         """
         trade = read_trade(query)
         route = self.router.route(trade)
-        return {
-            "tokenIn": trade.token_in,
-            "tokenOut": trade.token_out,
-            "side": trade.side,
-            "amount": trade.amount,
+        return Quotes(
+            token_in=trade.token_in,
+            token_out=trade.token_out,
+            side=trade.side,
+            amount=trade.amount,
             **route.news.details,
-        }
+        )
 
-    def health(self) -> tuple[HTTPStatus, dict[str, Any]]:
+    def health(self) -> Answer:
         """``GET /health``: which parts answer; 503 when Postgres, without which no order is taken, does not."""
         with ThreadPoolExecutor(len(self.probes)) as pool:
             answers = dict(zip(self.probes, pool.map(_answers, self.probes.values()), strict=True))
-        healthy = all(answers.values())
-        status = HTTPStatus.OK if answers["postgres"] else HTTPStatus.SERVICE_UNAVAILABLE
-        parts = {part: "up" if up else "down" for part, up in answers.items()}
-        return status, {"status": "ok" if healthy else "degraded", "parts": parts}
-
-    def _find(self, order_id: str) -> Order:
-        order = self.store.find(order_id)
-        if order is None:
-            raise unknown_order(order_id)
-        return order
+        health = Health(
+            status="ok" if all(answers.values()) else "degraded",
+            parts={part: "up" if up else "down" for part, up in answers.items()},
+        )
+        return Answer(health, HTTPStatus.OK if answers["postgres"] else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _answers(probe: Probe) -> bool:

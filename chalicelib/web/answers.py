@@ -1,0 +1,71 @@
+"""What the REST calls answer, where it is not an order itself; fields are written in the order they stand here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any, Literal
+
+import msgspec
+
+from chalicelib.orders.order import Order, OrderEvent, Side, Status
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A body with its status, for a call whose status is not always 200."""
+
+    body: object
+    status: HTTPStatus = HTTPStatus.OK
+
+
+class AcceptedOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``POST /api/orders/execute``."""
+
+    order_id: str
+    message: str = "Order accepted"
+    status: Status
+    web_socket_url: str
+
+
+class OrderPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /api/orders``; without a ``next_cursor`` it is the last page."""
+
+    orders: Sequence[Order]
+    next_cursor: str | None
+
+
+class OrderHistory(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /api/orders/{id}/events``."""
+
+    order_id: str
+    events: Sequence[OrderEvent]
+
+
+class Quotes(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """``GET /api/quotes``: the trade, and its route as the event ``routing`` tells of it."""
+
+    token_in: str
+    token_out: str
+    side: Side
+    amount: Decimal
+    quotes: Mapping[str, Any]
+    chosen: str
+    errors: dict[str, str] = {}
+
+
+class LaunchTaken(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``POST /api/launches``."""
+
+    pool: str
+    token_in: str
+    token_out: str | None
+    venue: str | None
+    orders_woken: int
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """``GET /health``."""
+
+    status: Literal["ok", "degraded"]
+    parts: Mapping[str, Literal["up", "down"]]
