@@ -17,13 +17,13 @@ from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
 from chalicelib.store.rows import Step
-from chalicelib.streaming.viewers import SERVE_MS, Viewer, Viewers
+from chalicelib.streaming.viewers import SERVE_MS, Remaining, Viewer, Viewers
 
 PUSH_THREADS = 8
 CATCH_UP_SECONDS = SERVE_MS / 1000 + 1
 """When a viewer that a dead process served is free again."""
-# A connection cannot be posted to until its $connect has returned, and the replay may be quicker than that.
 OPENING_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
+"""A connection cannot be posted to until its $connect has returned, and the replay may be quicker than that."""
 
 
 class Publisher:
@@ -160,10 +160,10 @@ class Publisher:
                         self._viewers.forget(connection_id)
                         return
                     cursor, ended, opening = event.seq, is_terminal(event.status), False
-                newest = self._viewers.delivered(order_id, connection_id, cursor, ended=ended)
-                if newest < 0:
+                remaining = self._viewers.delivered(order_id, connection_id, cursor, ended=ended)
+                if remaining is Remaining.CLOSE:
                     self._connections.close(connection_id)
-                if newest <= 0:
+                if remaining is not Remaining.MORE:
                     return
                 events = None
         except ResourceUnavailable as unavailable:

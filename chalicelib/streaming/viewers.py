@@ -8,6 +8,9 @@ A server that dies is replaced when its time is up, at the next event.
 
 A viewer that is not open yet is reserved for its replay, so that nobody posts to it before.
 
+The script that publishes an event also keeps the order's state, which is what ``GET`` answers: in the same round trip
+it costs next to nothing, and its ``seq`` is what a process that serves a viewer compares its own with.
+
 Keys: ``viewers:{order}`` holds connection → ``cursor:served_until`` (with ``:reserved`` before a replay);
 ``connection:{id}`` the order a connection was opened for; ``connection:{id}:orders`` what it listens to;
 ``state:{order}`` the newest seq and the order as JSON. Scripts touch several keys, so they want a Redis without
@@ -15,6 +18,7 @@ cluster mode.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from chalicelib.resources.redis import Redis
 
@@ -27,31 +31,45 @@ CONNECTION_MS = 2 * 3600 * 1000 + 600_000
 
 _NOW = "local time = redis.call('TIME'); local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
 
+_ENTRY = """
+local function read(entry)
+    local cursor, served_until, reserved = entry:match('^(%d+):(%d+)(.*)$')
+    return tonumber(cursor), tonumber(served_until), reserved ~= ''
+end
+
+local function write(cursor, served_until, reserved)
+    return string.format('%.0f:%.0f', cursor, served_until) .. (reserved and ':reserved' or '')
+end
+"""
+
 _REMEMBER = """
-local function remember(key, seq, body, lifetime)
-    if tonumber(redis.call('HGET', key, 'seq') or -1) < tonumber(seq) then
-        redis.call('HSET', key, 'seq', seq, 'body', body)
-        redis.call('PEXPIRE', key, lifetime)
+local function remember(state, seq, body, lifetime)
+    if tonumber(redis.call('HGET', state, 'seq') or -1) < tonumber(seq) then
+        redis.call('HSET', state, 'seq', seq, 'body', body)
+        redis.call('PEXPIRE', state, lifetime)
     end
 end
 """
 
 _PUBLISH = (
     _NOW
+    + _ENTRY
     + _REMEMBER
     + """
-local seq, serve = tonumber(ARGV[1]), tonumber(ARGV[4])
-remember(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+local state, viewers = unpack(KEYS)
+local seq, body, lifetime, serve = unpack(ARGV)
+remember(state, seq, body, lifetime)
 local busy, free = 0, {}
-local viewers = redis.call('HGETALL', KEYS[2])
-for i = 1, #viewers, 2 do
-    local cursor, served_until, reserved = viewers[i + 1]:match('(%d+):(%d+)(.*)')
-    if tonumber(cursor) < seq then
-        if tonumber(served_until) <= now then
-            redis.call('HSET', KEYS[2], viewers[i], cursor .. ':' .. string.format('%.0f', now + serve))
-            free[#free + 1] = viewers[i]
-            free[#free + 1] = tonumber(cursor)
-        elseif reserved == '' then
+local entries = redis.call('HGETALL', viewers)
+for i = 1, #entries, 2 do
+    local connection = entries[i]
+    local cursor, served_until, reserved = read(entries[i + 1])
+    if cursor < tonumber(seq) then
+        if served_until <= now then
+            redis.call('HSET', viewers, connection, write(cursor, now + serve))
+            free[#free + 1] = connection
+            free[#free + 1] = cursor
+        elseif not reserved then
             busy = busy + 1
         end
     end
@@ -60,52 +78,47 @@ return {busy, free}
 """
 )
 
-# Answers how it goes on: the newest seq (deliver up to it), 0 (nothing new) or -1 (close the connection).
 _DELIVERED = (
     _NOW
+    + _ENTRY
     + """
-local connection, cursor, order, ended = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
-if redis.call('HEXISTS', KEYS[2], connection) == 0 then
-    return 0
+local state, viewers, opened_for, orders = unpack(KEYS)
+local connection, cursor, order, ended, serve = unpack(ARGV)
+if redis.call('HEXISTS', viewers, connection) == 0 then
+    return 'nothing'
 end
-if ended then
-    redis.call('HDEL', KEYS[2], connection)
-    redis.call('SREM', KEYS[4], order)
-    if redis.call('GET', KEYS[3]) == order then
-        return -1
-    end
-    return 0
+if ended == '1' then
+    redis.call('HDEL', viewers, connection)
+    redis.call('SREM', orders, order)
+    return redis.call('GET', opened_for) == order and 'close' or 'nothing'
 end
-local newest = tonumber(redis.call('HGET', KEYS[1], 'seq') or 0)
-if newest > cursor then
-    local served_until = string.format('%.0f', now + tonumber(ARGV[5]))
-    redis.call('HSET', KEYS[2], connection, cursor .. ':' .. served_until)
-    return newest
+if tonumber(redis.call('HGET', state, 'seq') or 0) > tonumber(cursor) then
+    redis.call('HSET', viewers, connection, write(cursor, now + serve))
+    return 'more'
 end
-redis.call('HSET', KEYS[2], connection, cursor .. ':0')
-return 0
+redis.call('HSET', viewers, connection, write(cursor, 0))
+return 'nothing'
 """
 )
 
 _WATCH = (
     _NOW
+    + _ENTRY
     + """
-local connection, cursor, order, reserve, opened_for, lifetime = unpack(ARGV)
-if redis.call('HEXISTS', KEYS[1], connection) == 1 then
+local viewers, opened_for, orders = unpack(KEYS)
+local connection, cursor, order, reserve, for_this_alone, lifetime = unpack(ARGV)
+if redis.call('HEXISTS', viewers, connection) == 1 then
     return 0
 end
-local served = ':0'
-if tonumber(reserve) > 0 then
-    served = ':' .. string.format('%.0f', now + tonumber(reserve)) .. ':reserved'
-end
-redis.call('HSET', KEYS[1], connection, cursor .. served)
-redis.call('PEXPIRE', KEYS[1], lifetime)
-redis.call('SADD', KEYS[3], order)
-redis.call('PEXPIRE', KEYS[3], lifetime)
-if opened_for == '1' then
-    redis.call('SET', KEYS[2], order, 'PX', lifetime)
+local reserved = tonumber(reserve) > 0
+redis.call('HSET', viewers, connection, write(cursor, reserved and now + reserve or 0, reserved))
+redis.call('PEXPIRE', viewers, lifetime)
+redis.call('SADD', orders, order)
+redis.call('PEXPIRE', orders, lifetime)
+if for_this_alone == '1' then
+    redis.call('SET', opened_for, order, 'PX', lifetime)
 else
-    redis.call('DEL', KEYS[2])
+    redis.call('DEL', opened_for)
 end
 return 1
 """
@@ -113,34 +126,62 @@ return 1
 
 _TAKE = (
     _NOW
+    + _ENTRY
     + """
-local viewer = redis.call('HGET', KEYS[1], ARGV[1])
-if not viewer then
-    return -1
+local viewers = unpack(KEYS)
+local connection, serve = unpack(ARGV)
+local entry = redis.call('HGET', viewers, connection)
+if not entry then
+    return nil
 end
-local cursor, served_until = viewer:match('(%d+):(%d+)')
-if tonumber(served_until) > now and not viewer:find('reserved') then
-    return -1
+local cursor, served_until, reserved = read(entry)
+if served_until > now and not reserved then
+    return nil
 end
-redis.call('HSET', KEYS[1], ARGV[1], cursor .. ':' .. string.format('%.0f', now + tonumber(ARGV[2])))
-return tonumber(cursor)
+redis.call('HSET', viewers, connection, write(cursor, now + serve))
+return cursor
 """
 )
 
 _UNWATCH = """
-redis.call('SREM', KEYS[2], ARGV[2])
-return redis.call('HDEL', KEYS[1], ARGV[1])
+local viewers, orders = unpack(KEYS)
+local connection, order = unpack(ARGV)
+redis.call('SREM', orders, order)
+return redis.call('HDEL', viewers, connection)
 """
 
 _FORGET = """
-for _, order in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-    redis.call('HDEL', 'viewers:' .. order, ARGV[1])
+local opened_for, orders = unpack(KEYS)
+local connection, viewers_of = unpack(ARGV)
+for _, order in ipairs(redis.call('SMEMBERS', orders)) do
+    redis.call('HDEL', viewers_of .. order, connection)
 end
-return redis.call('DEL', KEYS[1], KEYS[2])
+return redis.call('DEL', opened_for, orders)
 """
 
-_READ_STATE = "return redis.call('HGET', KEYS[1], 'body')"
-_FILL_STATE = _REMEMBER + "remember(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
+_READ_STATE = """
+local state = unpack(KEYS)
+return redis.call('HGET', state, 'body')
+"""
+
+_FILL_STATE = (
+    _REMEMBER
+    + """
+local state = unpack(KEYS)
+local seq, body, lifetime = unpack(ARGV)
+remember(state, seq, body, lifetime)
+"""
+)
+
+
+class Remaining(StrEnum):
+    """What remains to be done for a viewer after a delivery; the values are the script's."""
+
+    MORE = "more"
+    """Newer events came up meanwhile."""
+    NOTHING = "nothing"
+    CLOSE = "close"
+    """The order has ended, and the connection was opened for it alone."""
 
 
 @dataclass(frozen=True)
@@ -171,15 +212,13 @@ class Viewers:
         busy, free = self._redis.run(_PUBLISH, keys, [seq, state, STATE_MS, SERVE_MS])
         return Audience(tuple(Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2)), int(busy))
 
-    def delivered(self, order_id: str, connection_id: str, cursor: int, *, ended: bool) -> int:
+    def delivered(self, order_id: str, connection_id: str, cursor: int, *, ended: bool) -> Remaining:
         """Note that the viewer has everything up to ``cursor``, which ``ended`` says was the order's last event.
 
-        Returns:
-            The seq up to which the caller has to go on, 0 when it is done, or -1 when the connection was opened
-            for this order alone and is to be closed.
+        It stays taken while there is more to deliver, is free when there is nothing, and is removed with the end.
         """
         keys = [_state(order_id), _viewers(order_id), _connection(connection_id), _orders(connection_id)]
-        return int(self._redis.run(_DELIVERED, keys, [connection_id, cursor, order_id, int(ended), SERVE_MS]))
+        return Remaining(self._redis.run(_DELIVERED, keys, [connection_id, cursor, order_id, int(ended), SERVE_MS]))
 
     def watch(
         self, order_id: str, connection_id: str, after_seq: int, *, replay: bool, opened_for: bool = False
@@ -196,8 +235,8 @@ class Viewers:
 
     def take(self, order_id: str, connection_id: str) -> Viewer | None:
         """Take a viewer to serve it; None when it does not listen or is being served."""
-        cursor = int(self._redis.run(_TAKE, [_viewers(order_id)], [connection_id, SERVE_MS]))
-        return Viewer(connection_id, cursor) if cursor >= 0 else None
+        cursor: int | None = self._redis.run(_TAKE, [_viewers(order_id)], [connection_id, SERVE_MS])
+        return Viewer(connection_id, cursor) if cursor is not None else None
 
     def unwatch(self, order_id: str, connection_id: str) -> bool:
         """Remove a viewer from an order; False when it did not listen."""
@@ -206,7 +245,8 @@ class Viewers:
 
     def forget(self, connection_id: str) -> None:
         """Remove a connection that is gone, from every order."""
-        self._redis.run(_FORGET, [_connection(connection_id), _orders(connection_id)], [connection_id])
+        keys = [_connection(connection_id), _orders(connection_id)]
+        self._redis.run(_FORGET, keys, [connection_id, _viewers("")])
 
     def read_state(self, order_id: str) -> bytes | None:
         """Return the order as JSON, if it was active of late."""
