@@ -168,7 +168,16 @@ class Publisher:
                 events = None
         except ResourceUnavailable as unavailable:
             logger.warning(f"{connection_id} not served: {unavailable}", orderId=order_id, seq=cursor)
+            # After the last event there is still to be asked whether to close: only who delivers it again does so.
+            if cursor > viewer.cursor and not ended:
+                self._note_interruption(order_id, connection_id, cursor)
             self.catch_up_later(order_id)
+
+    def _note_interruption(self, order_id: str, connection_id: str, cursor: int) -> None:
+        try:
+            self._viewers.interrupted(order_id, connection_id, cursor)
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"{connection_id} gets events again: {unavailable}", orderId=order_id, seq=cursor)
 
     def _post(self, connection_id: str, data: bytes, opening: bool = False) -> bool:
         for pause in OPENING_PAUSES if opening else ():

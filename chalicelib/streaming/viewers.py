@@ -3,8 +3,9 @@
 The same order's events are committed by different processes, and a late viewer's replay runs beside them. So that
 each viewer still sees every event once and in order, every pair of viewer and order has a cursor (the last ``seq``
 delivered) and is served by one process at a time. Who publishes an event asks for the viewers nobody serves just
-now; a process that serves one asks, after each delivery, whether newer events have come up, and goes on with those.
-A server that dies is replaced when its time is up, at the next event.
+now; a process that serves one notes, when it has delivered what there was, how far that was, asks whether newer
+events have come up, and goes on with those. One that is cut off notes how far it got. One that dies cannot, so what it
+delivered last is delivered again. Either is replaced when its time is up, at the next event.
 
 A viewer that is not open yet is reserved for its replay, so that nobody posts to it before.
 
@@ -98,6 +99,23 @@ if tonumber(redis.call('HGET', state, 'seq') or 0) > tonumber(cursor) then
 end
 redis.call('HSET', viewers, connection, write(cursor, 0))
 return 'nothing'
+"""
+)
+
+# An entry that is reserved was made meanwhile, for somebody who asked for the events from its cursor on.
+_INTERRUPTED = (
+    _ENTRY
+    + """
+local viewers = unpack(KEYS)
+local connection, cursor = unpack(ARGV)
+local entry = redis.call('HGET', viewers, connection)
+if not entry then
+    return
+end
+local noted, served_until, reserved = read(entry)
+if noted < tonumber(cursor) and not reserved then
+    redis.call('HSET', viewers, connection, write(cursor, served_until))
+end
 """
 )
 
@@ -219,6 +237,10 @@ class Viewers:
         """
         keys = [_state(order_id), _viewers(order_id), _connection(connection_id), _orders(connection_id)]
         return Remaining(self._redis.run(_DELIVERED, keys, [connection_id, cursor, order_id, int(ended), SERVE_MS]))
+
+    def interrupted(self, order_id: str, connection_id: str, cursor: int) -> None:
+        """Note that a delivery that was cut off got as far as ``cursor``; the viewer stays taken as long as it was."""
+        self._redis.run(_INTERRUPTED, [_viewers(order_id)], [connection_id, cursor])
 
     def watch(
         self, order_id: str, connection_id: str, after_seq: int, *, replay: bool, opened_for: bool = False

@@ -1,5 +1,6 @@
 """Every viewer sees every event once and in order, whichever processes commit, publish and replay at once."""
 
+import itertools
 import random
 import threading
 import time
@@ -28,6 +29,17 @@ def claimed(engine, api):
     order_id, worker = api.place(), uuid4()
     assert engine.store.claim(order_id, worker, timedelta(minutes=1)).claimed
     return order_id, worker
+
+
+@pytest.fixture
+def end_serving(cache):
+    """End the time for which a process may serve a viewer."""
+
+    def end(order_id: str, name: str) -> None:
+        cursor, _ = cache.hget(f"viewers:{order_id}", name).split(":")
+        cache.hset(f"viewers:{order_id}", name, f"{cursor}:1")
+
+    return end
 
 
 def at_once(tasks: Iterable[Callable[[], object]]) -> None:
@@ -113,7 +125,7 @@ def test_a_viewer_reserved_for_its_replay_is_posted_to_by_nobody_else(make_engin
 
 
 def test_a_viewer_whose_server_died_is_served_again_when_its_time_is_up(
-    make_engine, claimed, connections, cache, queues
+    make_engine, claimed, connections, end_serving, queues
 ):
     order_id, worker = claimed
     engine = make_engine()
@@ -124,8 +136,7 @@ def test_a_viewer_whose_server_died_is_served_again_when_its_time_is_up(
 
     engine.publisher.publish(engine.store.route(order, worker, "raydium", ROUTED))
     assert connections.received["viewer"] == []
-    cursor, _ = cache.hget(f"viewers:{order_id}", "viewer").split(":")
-    cache.hset(f"viewers:{order_id}", "viewer", f"{cursor}:1")  # its time is up
+    end_serving(order_id, "viewer")
     queues.work_off(queues.replays)
 
     assert connections.seqs("viewer") == [2, 3]
@@ -161,6 +172,96 @@ def test_a_post_that_cannot_be_made_does_not_stop_the_order(make_engine, claimed
     engine.publisher.publish(engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED))
 
     assert connections.received["viewer"] == []
+
+
+def fail_once(connections, seq):
+    """Let the management API not answer when an event is posted for the first time."""
+    posts = itertools.count(1)
+
+    def fail(_):
+        if next(posts) == seq:
+            raise ResourceUnavailable("the management API", "timed out")
+
+    connections.before_post = fail
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_replay_that_is_cut_off_goes_on_where_it_stopped(
+    make_engine, claimed, connections, end_serving, queues, failing
+):
+    order_id, worker = claimed
+    engine = make_engine()
+    order = engine.store.find(order_id)
+    for step in (1, 2):
+        engine.store.route(order, worker, "raydium", {"step": step})
+    engine.viewers.watch(order_id, "viewer", 0, replay=True)
+    fail_once(connections, failing)
+
+    engine.publisher.replay(order_id, "viewer")
+    assert connections.seqs("viewer") == list(range(1, failing))
+    end_serving(order_id, "viewer")
+    queues.work_off(queues.replays)
+
+    assert connections.seqs("viewer") == [1, 2, 3]
+
+
+def test_a_replay_that_is_cut_off_before_the_end_goes_on_to_it_and_closes(
+    make_engine, claimed, connections, end_serving, queues
+):
+    order_id, worker = claimed
+    engine = make_engine()
+    engine.store.fail(engine.store.find(order_id), error="over", worker=worker)
+    engine.viewers.watch(order_id, "viewer", 0, replay=True, opened_for=True)
+    fail_once(connections, 2)
+
+    engine.publisher.replay(order_id, "viewer")
+    end_serving(order_id, "viewer")
+    queues.work_off(queues.replays)
+
+    assert connections.seqs("viewer") == [1, 2]
+    assert connections.closed == ["viewer"]
+
+
+def test_a_viewer_that_had_the_end_while_redis_was_gone_is_let_go_once_it_is_back(
+    make_engine, claimed, connections, cache, end_serving, queues
+):
+    """Whoever noted only that it has the last event would leave it connected: nothing more ever comes up for it."""
+    order_id, worker = claimed
+    engine = make_engine()
+    engine.store.fail(engine.store.find(order_id), error="over", worker=worker)
+    engine.viewers.watch(order_id, "viewer", 0, replay=True, opened_for=True)
+
+    def fail(*arguments, **options):
+        raise ResourceUnavailable("Redis", "timed out")
+
+    engine.viewers.delivered = fail
+
+    engine.publisher.replay(order_id, "viewer")
+    end_serving(order_id, "viewer")
+    queues.work_off(queues.replays)
+
+    assert connections.closed == ["viewer"]
+    assert cache.keys("viewers:*") == []
+
+
+def test_how_far_a_cut_off_replay_got_is_not_noted_for_who_has_subscribed_anew_since(make_engine, claimed, connections):
+    order_id, worker = claimed
+    engine = make_engine()
+    engine.store.route(engine.store.find(order_id), worker, "raydium", {})
+    engine.viewers.watch(order_id, "viewer", 0, replay=True)
+
+    def resubscribe_and_fail(_):
+        if connections.seqs("viewer") == [1]:
+            connections.before_post = lambda _: None
+            engine.viewers.unwatch(order_id, "viewer")
+            engine.viewers.watch(order_id, "viewer", 0, replay=True)
+            raise ResourceUnavailable("the management API", "timed out")
+
+    connections.before_post = resubscribe_and_fail
+    engine.publisher.replay(order_id, "viewer")
+    engine.publisher.replay(order_id, "viewer")
+
+    assert connections.seqs("viewer") == [1, 1, 2]
 
 
 def test_a_viewer_is_forgotten_when_its_order_ended(make_engine, claimed, connections, cache):
