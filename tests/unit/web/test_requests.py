@@ -4,7 +4,7 @@ import base64
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -59,6 +59,23 @@ def errors(reader, *arguments):
     assert refused.value.status == 400
     assert refused.value.problem.errors
     return refused.value.problem.errors
+
+
+def bad_values(said_of):
+    """Return the cases of ``{(field, what is said of it): bad values}``."""
+    return [
+        pytest.param(field, said, value, id=f"{field} {said}: {value!r}"[:80])
+        for (field, said), values in said_of.items()
+        for value in values
+    ]
+
+
+def assert_only(field, said, found):
+    """Check that one field is named, and that what is said of it is the reason, short, and safe to print."""
+    assert set(found) == {field}
+    assert said in found[field]
+    assert len(found[field]) < 300
+    assert found[field].isprintable()
 
 
 # --- Good orders ---
@@ -257,64 +274,89 @@ def test_requests_under_other_conditions_have_other_digests(changes):
 HUGE = "x" * 10_000
 
 
+BAD_FIELDS = {
+    ("amount", "is not a number"): (
+        *([1], True, False, {}, "", "abc", "NaN", "Infinity", "-inf", "0x10", "1_0", " 1", "1 ", "١"),
+        *("1e-999999999", "1e9999999"),
+    ),
+    ("amount", "an amount is greater than 0"): (0, -1, -0.5, "0", "-0"),
+    ("amount", "is too large; at most 1000000000000 is allowed"): (1e30, "1e30", 10**13, "1000000000000.1"),
+    ("amount", "is out of range"): ("1e400", "1e-400"),
+    ("amount", "digits after the point; this token has 9"): ("1e-30", "0.0000000001", "1." + "1" * 39),
+    ("amount", "digits; at most 40 are allowed"): ("9" * 41, "9" * 5000),
+    ("tokenIn", "is not a known token; known are SOL, USDC"): (
+        *("XYZ", "sol", "", "SOL\0", "SOL ", "\x1b[31m", HUGE, 7, ["SOL"], {}, True),
+    ),
+    ("tokenOut", "is not a known token; known are SOL, USDC"): ("XYZ", "usdc", "\0", HUGE, 7, ["USDC"]),
+    ("tokenOut", "is tokenIn as well"): ("SOL",),
+    ("side", "expected is sell or buy"): ("hold", "SELL", "", 1, True, ["buy"]),
+    ("orderType", "expected is market or limit or stop or sniper"): ("swap", "Market", "", 1, ["market"]),
+    ("orderType", "is required"): (None,),
+    ("userId", "expected are 1 to 128 printable characters"): (
+        *("", "u\0", "u\n", "\x7f", "\u202e", "u" * 129, HUGE, 1, ["u"]),
+    ),
+    ("userId", "is required"): (None,),
+    ("clientOrderId", "expected are 1 to 128 printable characters"): ("", "k\0", "k" * 129, 1, ["k"]),
+    ("slippageTolerance", "expected is a fraction from 0 to 0.5"): (-0.01, 0.51, 1),
+    ("slippageTolerance", "is not a number"): ("x", True, [0]),
+    ("slippageTolerance", "at most 6 after the point are allowed"): ("0.0000001",),
+    ("slippageTolerance", "is out of range"): ("0e-999999",),
+    ("timeInForce", "expected is GTC or IOC or GTD"): ("FOK", "gtc", "", 1, True, ["IOC"]),
+}
+
+
+@pytest.mark.parametrize(("field", "said", "value"), bad_values(BAD_FIELDS))
+def test_a_bad_field_is_named_with_the_reason(field, said, value):
+    assert_only(field, said, errors(read, order_body(**{field: value})))
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("literal", "said"),
     [
-        *[("amount", value) for value in ([1], True, False, "abc", {}, "", "NaN", "Infinity", "-inf", "0x10", "1_0")],
-        *[("amount", value) for value in (0, -1, -0.5, "0", "-0", 1e30, "1e30", "1e400", "1e-30", "1e-999999999")],
-        *[
-            ("amount", value)
-            for value in ("0.0000000001", "1." + "1" * 39, "9" * 41, "9" * 5000, 10**13, " 1", "1 ", "١")
-        ],
-        *[("amount", value) for value in ("1e9999999", "1000000000000.1")],
-        *[("tokenIn", value) for value in ("XYZ", "sol", "", "SOL\0", "SOL ", "\x1b[31m", HUGE, 7, ["SOL"], {}, True)],
-        *[("tokenOut", value) for value in ("XYZ", "usdc", "SOL", "\0", HUGE, 7, ["USDC"])],
-        *[("side", value) for value in ("hold", "SELL", "", 1, True, ["buy"])],
-        *[("orderType", value) for value in ("swap", "Market", "", 1, None, ["market"])],
-        *[("userId", value) for value in ("", "u\0", "u\n", "\x7f", "\u202e", "u" * 129, HUGE, 1, None, ["u"])],
-        *[("clientOrderId", value) for value in ("", "k\0", "k" * 129, 1, ["k"])],
-        *[("slippageTolerance", value) for value in (-0.01, 0.51, 1, "x", True, "0.0000001", "0e-999999", [0])],
-        *[("timeInForce", value) for value in ("FOK", "gtc", "", 1, True, ["IOC"])],
+        ("1e400", "is out of range"),
+        ("1e-400", "is out of range"),
+        ("1e30", "is too large"),
+        ("1e-30", "digits after the point"),
+        ("-1", "an amount is greater than 0"),
+        ("0", "an amount is greater than 0"),
+        ("9" * 5000, "has 5000 digits"),
+        ("true", "is not a number"),
+        ("[1]", "is not a number"),
+        ('"abc"', "is not a number"),
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: value[:30],
 )
-def test_a_bad_field_is_named(field, value):
-    found = errors(read, order_body(**{field: value}))
-
-    assert set(found) == {field}
-    assert len(found[field]) < 300
-    assert found[field].isprintable()
-
-
-@pytest.mark.parametrize("literal", ["1e400", "1e30", "1e-30", "-1", "0", "9" * 5000, "true", "[1]", '"abc"', "1e-400"])
-def test_a_bad_amount_is_named_as_it_stands_in_json(literal):
+def test_a_bad_amount_is_named_as_it_stands_in_json(literal, said):
     body = json.dumps(order_body(amount=0)).replace('"amount": 0', f'"amount": {literal}')
 
-    assert set(errors(read, body)) == {"amount"}
+    assert_only("amount", said, errors(read, body))
 
 
-BAD_PRICES = (
-    *([1], True, "abc", {}, "", "NaN", "Infinity", "0x10", " 1", HUGE),
-    *(0, -1, "-0", "1e16", "1000000000000000.1", "1000000000001e3", "1e400", "1e-400", "1e-999999999"),
-    *("1.234567890123", "1234567890123", "0.1234567890123", "9" * 41),
+BAD_PRICES = {
+    "is not a number": ([1], True, {}, "", "abc", "NaN", "Infinity", "0x10", " 1", "1e-999999999", HUGE),
+    "a price is greater than 0": (0, -1, "-0"),
+    "is too large; at most 1000000000000000 is allowed": ("1e16", "1000000000000000.1", "1000000000001e3"),
+    "is out of range": ("1e400", "1e-400"),
+    "a price has at most 12 significant ones": ("1.234567890123", "1234567890123", "0.1234567890123"),
+    "digits; at most 40 are allowed": ("9" * 41,),
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "price"),
+    [(said, price) for said, prices in BAD_PRICES.items() for price in prices],
+    ids=lambda value: repr(value)[:40],
 )
-
-
-@pytest.mark.parametrize("price", BAD_PRICES, ids=lambda value: repr(value)[:30])
 @pytest.mark.parametrize(
     ("order_type", "field"),
     [("limit", "limitPrice"), ("limit", "targetPrice"), ("stop", "triggerPrice"), ("sniper", "limitPrice")],
 )
-def test_a_bad_price_is_named_in_the_clients_spelling(order_type, field, price):
+def test_a_bad_price_is_named_in_the_clients_spelling_with_the_reason(order_type, field, said, price):
     body = body_of(order_type)
     if field == "targetPrice":
         del body["limitPrice"]
 
-    found = errors(read, {**body, field: price})
-
-    assert set(found) == {field}
-    assert len(found[field]) < 300
-    assert found[field].isprintable()
+    assert_only(field, said, errors(read, {**body, field: price}))
 
 
 def test_a_price_with_too_many_digits_is_told_how_many_are_allowed():
@@ -393,12 +435,7 @@ def test_only_a_stop_order_has_a_trigger(order_type, price):
     ids=lambda value: repr(value)[:40],
 )
 def test_a_time_that_cannot_be_waited_for_is_named(text, said):
-    found = errors(read, body_of("limit", timeInForce="GTD", expiresAt=text))
-
-    assert set(found) == {"expiresAt"}
-    assert said in found["expiresAt"]
-    assert len(found["expiresAt"]) < 300
-    assert found["expiresAt"].isprintable()
+    assert_only("expiresAt", said, errors(read, body_of("limit", timeInForce="GTD", expiresAt=text)))
 
 
 @pytest.mark.parametrize("expires_at", [{}, {"expiresAt": None}], ids=["absent", "null"])
@@ -480,11 +517,13 @@ def test_an_unknown_field_with_control_characters_is_named_without_them():
 def test_a_field_in_both_spellings_is_refused(first, second):
     body = order_body()
 
-    assert set(errors(read, {**body, second: body[first]})) == {second}
+    assert errors(read, {**body, second: body[first]}) == {second: f"is the same field as {first}; send one of the two"}
 
 
 def test_a_limit_price_in_both_spellings_is_refused():
-    assert set(errors(read, body_of("limit", targetPrice="150"))) == {"targetPrice"}
+    assert errors(read, body_of("limit", targetPrice="150")) == {
+        "targetPrice": "is the same field as limitPrice; send one of the two"
+    }
 
 
 def test_an_error_uses_the_clients_own_spelling():
@@ -495,11 +534,15 @@ def test_an_error_uses_the_clients_own_spelling():
 
 @pytest.mark.parametrize("key", ["", "k\0", "k" * 129])
 def test_a_bad_idempotency_key_is_named(key):
-    assert set(errors(read, order_body(), key)) == {"Idempotency-Key"}
+    said = "expected are 1 to 128 printable characters"
+
+    assert_only("Idempotency-Key", said, errors(read, order_body(), key))
 
 
 def test_a_key_that_differs_from_the_client_order_id_is_refused():
-    assert set(errors(read, order_body(clientOrderId="k1"), "k2")) == {"clientOrderId"}
+    assert errors(read, order_body(clientOrderId="k1"), "k2") == {
+        "clientOrderId": "differs from the Idempotency-Key header; send one of the two"
+    }
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.text()
@@ -566,11 +609,17 @@ def test_an_order_id_is_a_uuid_in_any_case():
     assert read_order_id(order_id) == read_order_id(order_id.upper()) == order_id
 
 
-@pytest.mark.parametrize(
-    "order_id", ["", "abc", "1' OR '1'='1", str(uuid4()) + "0", str(uuid4()).replace("-", ""), 7, None, ["a"], "\0"]
-)
-def test_what_is_no_order_id_is_named(order_id):
-    assert set(errors(read_order_id, order_id)) == {"orderId"}
+BAD_ORDER_IDS = {
+    ("orderId", "is not an order id; expected is a UUID"): (
+        *("", "abc", "1' OR '1'='1", str(UUID(int=7)) + "0", UUID(int=7).hex, "\0", 7, ["a"]),
+    ),
+    ("orderId", "is required"): (None,),
+}
+
+
+@pytest.mark.parametrize(("field", "said", "order_id"), bad_values(BAD_ORDER_IDS))
+def test_what_is_no_order_id_is_named_with_the_reason(field, said, order_id):
+    assert_only(field, said, errors(read_order_id, order_id))
 
 
 @pytest.mark.parametrize(("given", "seq"), [(0, 0), ("0", 0), (4, 4), ("4", 4), (Decimal("4.0"), 4), (None, 0)])
@@ -578,9 +627,15 @@ def test_a_place_to_resume_from_is_a_whole_number(given, seq):
     assert read_seq(given) == seq
 
 
-@pytest.mark.parametrize("given", [-1, "x", "1.5", 2**31, "9" * 30, True, "", [1]])
-def test_a_bad_place_to_resume_from_is_named(given):
-    assert set(errors(read_seq, given)) == {"afterSeq"}
+BAD_SEQS = {
+    ("afterSeq", "expected is a whole number from 0 to 2147483647"): (-1, "1.5", 2**31, "9" * 30),
+    ("afterSeq", "is not a number"): ("x", "", True, [1]),
+}
+
+
+@pytest.mark.parametrize(("field", "said", "given"), bad_values(BAD_SEQS))
+def test_a_bad_place_to_resume_from_is_named_with_the_reason(field, said, given):
+    assert_only(field, said, errors(read_seq, given))
 
 
 def test_a_page_has_twenty_orders_unless_asked_otherwise():
@@ -598,18 +653,21 @@ def cursor(text):
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *[("limit", value) for value in ("0", "101", "-1", "x", "1.5", "")],
-        *[("status", value) for value in ("done", "CONFIRMED", "")],
-        *[("cursor", value) for value in ("", "abc", "%%%", "é", cursor("x"), cursor("x y"), cursor(f"{NOON} x"))],
-        ("cursor", cursor(f"2026-11-21T12:00:00 {uuid4()}")),
-        ("offset", "1"),
-    ],
-)
-def test_a_bad_page_request_names_the_field(field, value):
-    assert set(errors(read_page, {field: value})) == {field}
+BAD_PAGES = {
+    ("limit", "expected is a whole number from 1 to 100"): ("0", "101", "-1", "1.5"),
+    ("limit", "is not a number"): ("x", ""),
+    ("status", "expected is pending or routing or building"): ("done", "CONFIRMED", ""),
+    ("cursor", "is not a cursor; send the nextCursor of an earlier answer"): (
+        *("", "abc", "%%%", "é", cursor("x"), cursor("x y"), cursor(f"{NOON} x")),
+        cursor(f"2026-11-21T12:00:00 {UUID(int=7)}"),  # a time without its zone
+    ),
+    ("offset", "is not a known field; known are status, limit, cursor"): ("1",),
+}
+
+
+@pytest.mark.parametrize(("field", "said", "value"), bad_values(BAD_PAGES))
+def test_a_bad_page_request_names_the_field_and_the_reason(field, said, value):
+    assert_only(field, said, errors(read_page, {field: value}))
 
 
 def test_a_quote_is_asked_for_with_a_trade():
@@ -643,24 +701,24 @@ def test_a_launch_is_written_as_it_is_sent():
     assert json.loads(encode_json(read_launch(sent, VENUES))) == sent
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *[("pool", value) for value in ("", "p" * 129, "p\0", HUGE, 7, None, ["p"])],
-        *[("tokenIn", value) for value in ("XYZ", "wif", "", 7, None, ["WIF"])],
-        *[("tokenOut", value) for value in ("XYZ", "WIF", "", 7, ["USDC"], {})],
-        *[("venue", value) for value in ("orca", "Raydium", "", 7, True, ["raydium"], {}, HUGE)],
-        ("poolId", "p"),
-        ("amountIn", 1),
-    ],
-    ids=lambda value: repr(value)[:30],
-)
-def test_a_bad_field_of_a_launch_is_named(field, value):
-    found = errors(read_launch, {**LAUNCH, field: value}, VENUES)
+BAD_LAUNCHES = {
+    ("pool", "expected are 1 to 128 printable characters"): ("", "p" * 129, "p\0", HUGE, 7, ["p"]),
+    ("pool", "is required"): (None,),
+    ("tokenIn", "is not a known token; known are SOL, USDC"): ("XYZ", "wif", "", 7, ["WIF"]),
+    ("tokenIn", "is required"): (None,),
+    ("tokenOut", "is not a known token; known are SOL, USDC"): ("XYZ", "", 7, ["USDC"], {}),
+    ("tokenOut", "is tokenIn as well"): ("WIF",),
+    ("venue", "is not a known venue; known are raydium, meteora"): (
+        *("orca", "Raydium", "", 7, True, ["raydium"], {}, HUGE),
+    ),
+    ("poolId", "is not a known field; known are pool, tokenIn"): ("p",),
+    ("amountIn", "is not a known field; known are pool, tokenIn"): (1,),
+}
 
-    assert set(found) == {field}
-    assert len(found[field]) < 300
-    assert found[field].isprintable()
+
+@pytest.mark.parametrize(("field", "said", "value"), bad_values(BAD_LAUNCHES))
+def test_a_bad_field_of_a_launch_is_named_with_the_reason(field, said, value):
+    assert_only(field, said, errors(read_launch, {**LAUNCH, field: value}, VENUES))
 
 
 def test_all_bad_fields_of_a_launch_are_named_at_once():
