@@ -106,11 +106,13 @@ def inputs_digest(project: Path, stage: str) -> str:
     """Return a digest of all that decides what the package contains."""
     digest = hashlib.sha256()
     digest.update(f"{stage} {sys.version} {platform.platform()}".encode())
-    files = [project / "requirements.txt", project / "infra" / "app.json", Path(__file__)]
+    digest.update(Path(__file__).read_bytes())
+    files = [project / "requirements.txt", project / "infra" / "app.json"]
     for source in SOURCES:
         files += sorted(_shipped_files(project / source))
     for file in files:
-        digest.update(f"\0{file.name}\0".encode())
+        # The whole path: a folder that was renamed, or a module that moved, is another package.
+        digest.update(f"\0{file.relative_to(project).as_posix()}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

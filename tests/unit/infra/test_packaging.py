@@ -3,6 +3,7 @@
 import json
 import marshal
 import platform
+import shutil
 import zipfile
 
 import pytest
@@ -59,6 +60,24 @@ def test_a_change_of_any_source_makes_a_new_package(project, file):
     (project / file).write_text("2")
 
     assert inputs_digest(project, "local") != before
+
+
+@pytest.mark.parametrize(("old", "new"), [("routing", "paths"), ("routing/router.py", "router.py")])
+def test_a_renamed_folder_or_a_module_that_moved_makes_a_new_package(project, old, new):
+    sources = project / "chalicelib"
+    (sources / "routing").mkdir()
+    (sources / "routing" / "router.py").write_text("1")
+    before = inputs_digest(project, "local")
+    (sources / old).rename(sources / new)
+
+    assert inputs_digest(project, "local") != before
+
+
+def test_the_same_sources_in_another_folder_need_no_new_package(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(project, elsewhere)
+
+    assert inputs_digest(elsewhere, "local") == inputs_digest(project, "local")
 
 
 @pytest.mark.parametrize("file", ["README.md", "chalicelib/__pycache__/engine.pyc", ".chalice/deployments/sam.zip"])
