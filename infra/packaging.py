@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 Template = dict[str, Any]
@@ -33,6 +33,8 @@ LAMBDA_PYTHONS = ((3, 12), (3, 13))
 """Runtimes AWS supports that every dependency has wheels for; 3.11 is past its end of support on Lambda."""
 MANYLINUX = ("manylinux2014", "manylinux_2_28")
 """Wheel platforms that Lambda's Amazon Linux 2023 (glibc 2.34) can load, without the architecture."""
+LAMBDA_FOLDER = "/var/task"
+"""Where Lambda unpacks the package; tracebacks name files there."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -64,7 +66,8 @@ def build_package(
     Raises:
         PackagingError: a source is missing, a dependency cannot be had, or Chalice refuses.
     """
-    _check(project, stage)
+    _check_sources(project)
+    _check_python(stage)
     build = build_root / stage
     with _exclusively(build):
         archive, template_file, record = build / "out" / "deployment.zip", build / "out" / "sam.json", build / "inputs"
@@ -127,10 +130,13 @@ def _shipped_files(source: Path) -> Iterator[Path]:
         yield from (Path(folder, file) for file in files if file not in ignored)
 
 
-def _check(project: Path, stage: str) -> None:
+def _check_sources(project: Path) -> None:
     for needed in (*SOURCES, "requirements.txt", "infra/app.json"):
         if not (project / needed).exists():
             raise PackagingError(f"{project / needed} is missing.")
+
+
+def _check_python(stage: str) -> None:
     if stage not in EMULATED_STAGES and sys.version_info[:2] not in LAMBDA_PYTHONS:
         wanted = " or ".join(f"{major}.{minor}" for major, minor in LAMBDA_PYTHONS)
         raise PackagingError(
@@ -150,7 +156,8 @@ def _exclusively(build: Path) -> Iterator[None]:
 
 def _install_dependencies(requirements: Path, build_root: Path, stage: str, report: Callable[[str], None]) -> Path:
     """Install what ships besides our code, once for each lock, Python and platform."""
-    target = _wheel_target(requirements.parent, stage)
+    config = json.loads((requirements.parent / ".chalice" / "config.json").read_text())
+    target = wheel_target(config, stage)
     key = hashlib.sha256("\0".join([requirements.read_text(), sys.version, *target]).encode()).hexdigest()[:16]
     folder = build_root / "dependencies" / key
     if folder.exists():
@@ -159,33 +166,18 @@ def _install_dependencies(requirements: Path, build_root: Path, stage: str, repo
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         unfinished = Path(temporary) / "site-packages"
-        _run(
-            [
-                *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"),
-                *("--no-deps", "--no-compile", "--only-binary", ":all:", *target),
-                *("--target", str(unfinished), "--requirement", str(requirements)),
-            ],
-            cwd=folder.parent,
-            what="The dependencies could not be installed",
-        )
-        # The bytecode is never checked against the source: unpacking the zip changes the times it would look at.
-        _run(
-            [
-                *(sys.executable, "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash"),
-                *("-s", str(unfinished), "-p", "/var/task", str(unfinished)),
-            ],
-            cwd=folder.parent,
-            what="The dependencies could not be compiled",
-        )
+        install, compile_all = install_command(requirements, unfinished, target), compile_command(unfinished)
+        _run(install, cwd=folder.parent, what="The dependencies could not be installed")
+        _run(compile_all, cwd=folder.parent, what="The dependencies could not be compiled")
         unfinished.rename(folder)
     return folder
 
 
-def _wheel_target(project: Path, stage: str) -> list[str]:
+def wheel_target(config: dict[str, Any], stage: str) -> list[str]:
     """Return pip's options for the machine that runs the code; none when that is this one."""
     if stage == "local":
         return []
-    config = stage_config(json.loads((project / ".chalice" / "config.json").read_text()), stage)
+    config = stage_config(config, stage)
     architecture = config["stages"][stage].get("lambda_architecture", config.get("lambda_architecture", "x86_64"))
     machine = "aarch64" if architecture == "arm64" else "x86_64"
     options = ["--implementation", "cp", "--python-version", f"{sys.version_info.major}.{sys.version_info.minor}"]
@@ -194,13 +186,29 @@ def _wheel_target(project: Path, stage: str) -> list[str]:
     return options
 
 
+def install_command(requirements: Path, folder: Path, target: Sequence[str]) -> list[str]:
+    """Return pip's call: ready-made wheels of what is locked, and nothing that they ask for besides."""
+    return [
+        *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"),
+        *("--no-deps", "--no-compile", "--only-binary", ":all:", *target),
+        *("--target", str(folder), "--requirement", str(requirements)),
+    ]
+
+
+def compile_command(folder: Path) -> list[str]:
+    """Return the call that compiles a folder for where Lambda puts it.
+
+    The bytecode is never checked against the source: unpacking the zip changes the times it would look at.
+    """
+    return [
+        *(sys.executable, "-m", "compileall", "-qq", "-j", "0", "--invalidation-mode", "unchecked-hash"),
+        *("-s", str(folder), "-p", LAMBDA_FOLDER, str(folder)),
+    ]
+
+
 def _copy_sources(project: Path, build: Path, stage: str, dependencies: Path) -> None:
     for old in (*SOURCES, "out", "vendor"):
-        path = build / old
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(build / old)
     for source in SOURCES:
         if (project / source).is_dir():
             shutil.copytree(project / source, build / source, ignore=NOT_SHIPPED)
@@ -208,8 +216,16 @@ def _copy_sources(project: Path, build: Path, stage: str, dependencies: Path) ->
             shutil.copy2(project / source, build / source)
     config_file = build / ".chalice" / "config.json"
     config_file.write_text(json.dumps(stage_config(json.loads(config_file.read_text()), stage), indent=2))
+    # Empty: Chalice would install what it names, and all of that is in vendor.
     (build / "requirements.txt").write_text("")
     (build / "vendor").symlink_to(dependencies.resolve(), target_is_directory=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _run_chalice(project: Path, build: Path, stage: str) -> None:
@@ -247,19 +263,26 @@ def add_bytecode(archive: Path) -> None:
     with zipfile.ZipFile(archive) as built:
         contents = {name: built.read(name) for name in built.namelist() if not name.endswith("/")}
     with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
-        for name in [name for name in contents if name.endswith(".py")]:
-            path = Path(name)
-            compiled = f"{path.parent}/__pycache__/{path.stem}.{sys.implementation.cache_tag}.pyc".removeprefix("./")
-            if compiled not in contents:
-                contents[compiled] = _compile(name, contents[name], Path(temporary))
-        rewritten = Path(temporary) / "deployment.zip"
-        with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
-            for name in sorted(contents):
-                entry = zipfile.ZipInfo(name, ZIP_EPOCH)
-                entry.external_attr = 0o644 << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                target.writestr(entry, contents[name])
+        folder = Path(temporary)
+        for name in [name for name in contents if name.endswith(".py") and _bytecode_of(name) not in contents]:
+            contents[_bytecode_of(name)] = _compile(name, contents[name], folder)
+        rewritten = folder / "deployment.zip"
+        _write_zip(rewritten, contents)
         rewritten.replace(archive)
+
+
+def _bytecode_of(module: str) -> str:
+    path = PurePosixPath(module)
+    return str(path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc")
+
+
+def _write_zip(archive: Path, contents: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
+        for name in sorted(contents):
+            entry = zipfile.ZipInfo(name, ZIP_EPOCH)
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            target.writestr(entry, contents[name])
 
 
 def _compile(name: str, source: bytes, folder: Path) -> bytes:
@@ -268,7 +291,7 @@ def _compile(name: str, source: bytes, folder: Path) -> bytes:
     py_compile.compile(
         str(source_file),
         cfile=str(compiled),
-        dfile=f"/var/task/{name}",
+        dfile=f"{LAMBDA_FOLDER}/{name}",
         doraise=True,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )

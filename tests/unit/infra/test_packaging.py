@@ -4,11 +4,22 @@ import json
 import marshal
 import platform
 import shutil
+import sys
 import zipfile
+from itertools import pairwise
 
 import pytest
 
-from infra.packaging import PackagingError, add_bytecode, architecture_for, build_package, inputs_digest, stage_config
+from infra.packaging import (
+    PackagingError,
+    add_bytecode,
+    architecture_for,
+    build_package,
+    inputs_digest,
+    install_command,
+    stage_config,
+    wheel_target,
+)
 
 CONFIG = {"lambda_architecture": "arm64", "stages": {"prod": {}, "local": {"x": 1}}}
 
@@ -43,6 +54,36 @@ def test_only_an_emulated_stage_gets_the_machines_architecture():
 def test_an_unknown_stage_is_named_with_those_there_are():
     with pytest.raises(PackagingError, match=r"Stage 'test' is not in .* it has: local, prod"):
         stage_config(CONFIG, "test")
+
+
+@pytest.mark.parametrize(("stage", "machine"), [("prod", "aarch64"), ("dev", "x86_64")])
+def test_wheels_are_for_the_machine_that_runs_the_code(stage, machine):
+    config = {"lambda_architecture": "arm64", "stages": {"prod": {}, "dev": {"lambda_architecture": "x86_64"}}}
+    target = wheel_target(config, stage)
+
+    platforms = [value for option, value in pairwise(target) if option == "--platform"]
+    assert platforms == [f"manylinux2014_{machine}", f"manylinux_2_28_{machine}"]
+    assert wheel_target({"stages": {"local": {}}}, "local") == []
+
+
+def test_nothing_is_installed_that_is_not_locked_and_nothing_is_built_here(tmp_path):
+    command = install_command(tmp_path / "requirements.txt", tmp_path / "packages", ["--platform", "any"])
+
+    assert command[1:4] == ["-m", "pip", "install"]
+    assert {"--no-deps", "--only-binary", "--platform"} <= set(command)
+    assert command[-4:] == ["--target", f"{tmp_path}/packages", "--requirement", f"{tmp_path}/requirements.txt"]
+
+
+def test_bytecode_that_is_there_is_kept(tmp_path):
+    path = archive(tmp_path / "deployment.zip", app="X = 1")
+    compiled = f"__pycache__/app.{sys.implementation.cache_tag}.pyc"
+    with zipfile.ZipFile(path, "a") as built:
+        built.writestr(compiled, b"made before")
+
+    add_bytecode(path)
+
+    with zipfile.ZipFile(path) as built:
+        assert built.read(compiled) == b"made before"
 
 
 def test_a_missing_source_is_named(project, tmp_path):
