@@ -1,173 +1,60 @@
 """Deploys the engine with CloudFormation: ``python -m infra.deploy --stage prod|dev|localstack|local``.
 
-One path for AWS and for every emulator of it. First all is decided as plain data (``plan_deployment``), then it is
-carried out (``_Executor``), so that what would be deployed can be tested without a cloud.
+One path for AWS and for every emulator of it. What is deployed is decided first, as plain data (``infra.deployment``),
+and so is what CloudFormation's answers mean (``infra.cloudformation``); here it is carried out. So both can be tested
+without a cloud, and every call to one is in this file.
 """
 
 import argparse
-import json
 import os
-import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.config import PRIORITY_SLOTS, Settings, SettingsError, load_settings
-from infra.cloud import APPLICATION, DEFAULT_EMULATOR_URL, Outputs, Target, target_of
-from infra.packaging import Package, PackagingError, Template, build_package
+from chalicelib.clock import Clock
+from chalicelib.config import SettingsError
+from infra.cloud import DEFAULT_EMULATOR_URL, Outputs, Target, target_of
+from infra.cloudformation import (
+    Change,
+    Outcome,
+    Preparation,
+    StackEvent,
+    change_for,
+    events_since,
+    failures,
+    outcome_of,
+    preparation_of,
+    progress,
+    read_event,
+    removal_of,
+)
+from infra.deployment import (
+    DeployError,
+    Deployment,
+    Upload,
+    bucket_request,
+    change_set_request,
+    plan_deployment,
+    resolve_settings,
+    slots,
+)
+from infra.packaging import Package, PackagingError, build_package
+
+__all__ = ["DeployError", "deploy", "slots"]
 
 PROJECT = Path(__file__).parents[1]
 BUILD_ROOT = PROJECT / ".local" / "build"
-INLINE_TEMPLATE_BYTES = 51_200
-"""A larger template must come from S3:
-https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
-CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
-NOTHING_TO_CHANGE = ("didn't contain changes", "No updates are to be performed")
 DEPLOY_TIMEOUT_SECONDS = 3600.0
+POLL_SECONDS = 2.0
+EMULATOR_POLL_SECONDS = 0.1
+NOT_THERE = ("404", "NoSuchBucket", "NoSuchKey")
 
 Report = Callable[[str], None]
 Value = TypeVar("Value")
-
-
-class DeployError(Exception):
-    """The deployment failed; the message says where and why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployment:
-    """All that is decided before anything is touched."""
-
-    stack: str
-    bucket: str
-    archive: Path
-    archive_key: str
-    template: str
-    template_key: str | None
-    """Where the template is put when it is too large to be sent along."""
-    parameters: dict[str, str]
-
-
-# --- Deciding: values in, values out ---
-
-
-def plan_deployment(target: Target, package: Package, account: str, environment: Mapping[str, str]) -> Deployment:
-    """Decide what to deploy.
-
-    Raises:
-        DeployError: a template parameter has no value.
-    """
-    parameters = template_parameters(package.template, environment)
-    template = adapt_for_emulator(package.template, parameters) if target.emulated else package.template
-    bucket = f"{APPLICATION}-artifacts-{account}-{target.region}"
-    archive_key = f"{package.archive_digest}.zip"
-    body = json.dumps(point_functions_at(template, bucket, archive_key))
-    return Deployment(
-        stack=target.stack,
-        bucket=bucket,
-        archive=package.archive,
-        archive_key=archive_key,
-        template=body,
-        template_key=f"{package.archive_digest}.json" if len(body.encode()) > INLINE_TEMPLATE_BYTES else None,
-        parameters=parameters,
-    )
-
-
-def adapt_for_emulator(template: Template, parameters: Mapping[str, str]) -> Template:
-    """Return the template without what emulators do not know.
-
-    MiniStack has no ``AWS::ApiGatewayV2::Deployment``; a stage that deploys itself needs none. It keeps a number
-    that comes from a parameter as text, on which an event source's poller fails; so numbers are written out.
-    """
-    numbers = {
-        name: int(parameters[name])
-        for name, declared in template.get("Parameters", {}).items()
-        if declared["Type"] == "Number"
-    }
-    resources = {
-        name: _with_numbers(resource, numbers)
-        for name, resource in template["Resources"].items()
-        if resource["Type"] != "AWS::ApiGatewayV2::Deployment"
-    }
-    for name, resource in resources.items():
-        if resource["Type"] == "AWS::ApiGatewayV2::Stage":
-            properties = {key: value for key, value in resource["Properties"].items() if key != "DeploymentId"}
-            resources[name] = {**resource, "Properties": {**properties, "AutoDeploy": True}}
-    return {**template, "Resources": resources}
-
-
-def _with_numbers(part: Any, numbers: Mapping[str, int]) -> Any:
-    if isinstance(part, list):
-        return [_with_numbers(element, numbers) for element in part]
-    if not isinstance(part, dict):
-        return part
-    if part.keys() == {"Ref"} and part["Ref"] in numbers:
-        return numbers[part["Ref"]]
-    return {key: _with_numbers(value, numbers) for key, value in part.items()}
-
-
-def point_functions_at(template: Template, bucket: str, key: str) -> Template:
-    """Return the template with every function's code taken from this object."""
-    resources = dict(template["Resources"])
-    for name, resource in resources.items():
-        if resource["Type"] == "AWS::Serverless::Function":
-            properties = {**resource["Properties"], "CodeUri": {"Bucket": bucket, "Key": key}}
-            resources[name] = {**resource, "Properties": properties}
-    return {**template, "Resources": resources}
-
-
-def template_parameters(template: Template, environment: Mapping[str, str]) -> dict[str, str]:
-    """Take each template parameter ``FooBar`` from the variable ``FOO_BAR``, else from its default.
-
-    An empty variable counts as absent.
-
-    Raises:
-        DeployError: naming every parameter that has neither.
-    """
-    values, missing = {}, []
-    for name, declaration in template.get("Parameters", {}).items():
-        variable = environment_variable(name)
-        value = environment.get(variable) or declaration.get("Default")
-        if value is None:
-            missing.append(f"The template parameter {name} has no default: set {variable}.")
-        else:
-            values[name] = str(value)
-    if missing:
-        raise DeployError("\n".join(missing))
-    return values
-
-
-def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with every setting under the one name that the template knows.
-
-    Raises:
-        SettingsError: a setting has a value that cannot be used.
-    """
-    settings = load_settings(environment)
-    resolved = {**environment, **slots(settings)}
-    if environment.get("POSTGRES_HOST", "").strip():
-        resolved["DATABASE_URL"] = settings.database_url
-    if environment.get("REDIS_HOST", "").strip():
-        resolved["REDIS_URL"] = settings.redis_url
-    return resolved
-
-
-def slots(settings: Settings) -> dict[str, str]:
-    """Return how many orders execute at once, and how many of them are not snipers: CloudFormation cannot subtract."""
-    at_once = settings.queue_max_concurrent
-    return {"QUEUE_MAX_CONCURRENT": str(at_once), "ORDERS_MAX_CONCURRENT": str(at_once - PRIORITY_SLOTS)}
-
-
-def environment_variable(parameter: str) -> str:
-    """Return the variable a template parameter is read from: ``QueueMaxConcurrent`` → ``QUEUE_MAX_CONCURRENT``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", parameter).upper()
-
-
-# --- Doing ---
 
 
 def deploy(
@@ -191,110 +78,107 @@ def deploy(
     """
     package = package or build_package(PROJECT, BUILD_ROOT, target.stage, report)
     try:
-        executor = _Executor(target, report)
+        executor = Executor(target, report, Clock())
         deployment = plan_deployment(target, package, executor.account(), environment)
         return executor.carry_out(deployment)
     except (BotoCoreError, ClientError) as error:
         raise DeployError(f"Deploying {target.stack} to {target.place} failed: {error}") from error
 
 
-class _Executor:
-    """Carries a deployment out: every call to the cloud is here."""
+class Executor:
+    """Carries a deployment out and says how it goes."""
 
-    def __init__(self, target: Target, report: Report) -> None:
+    def __init__(self, target: Target, report: Report, clock: Clock) -> None:
         self._sts, self._s3, self._cloudformation = map(target.client, ("sts", "s3", "cloudformation"))
         self._target = target
-        self._poll_seconds = 0.1 if target.emulated else 2.0
         self._report = report
+        self._clock = clock
 
     def account(self) -> str:
+        """Return the account that pays for it; the bucket's name must be its own."""
         return str(self._sts.get_caller_identity()["Account"])
 
     def carry_out(self, deployment: Deployment) -> Outputs:
+        """Make the stack what was planned and return its outputs.
+
+        Raises:
+            BotoCoreError, ClientError: the cloud cannot be reached, or refuses a call.
+            DeployError: the stack could not be made so, or not in time.
+        """
         self._ensure_bucket(deployment.bucket)
-        self._upload(deployment.bucket, deployment.archive_key, deployment.archive.read_bytes())
-        if deployment.template_key:
-            self._upload(deployment.bucket, deployment.template_key, deployment.template.encode())
-        change_set = self._create_change_set(deployment)
+        for upload in deployment.uploads:
+            self._upload(deployment.bucket, upload)
+        change_set = self._prepare(deployment)
         if change_set is None:
             self._report(f"{deployment.stack} is up to date")
         else:
             self._report(f"deploying {deployment.stack}")
-            started = time.time()
-            self._cloudformation.execute_change_set(ChangeSetName=change_set)
-            self._wait(deployment.stack, started)
+            self._execute(deployment.stack, change_set)
         return self._target.outputs()
 
     def _ensure_bucket(self, bucket: str) -> None:
-        try:
-            self._s3.head_bucket(Bucket=bucket)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
-                raise
-            # us-east-1 is the one region that must not be named here.
-            place = {} if self._target.region == "us-east-1" else {"LocationConstraint": self._target.region}
-            options = {"CreateBucketConfiguration": place} if place else {}
-            self._s3.create_bucket(Bucket=bucket, **options)
+        if not _exists(self._s3.head_bucket, Bucket=bucket):
+            self._s3.create_bucket(**bucket_request(bucket, self._target.region))
 
-    def _upload(self, bucket: str, key: str, content: bytes) -> None:
-        # Keys are digests of the code, but the template also depends on infra/: it is always written.
-        if key.endswith(".zip"):
-            try:
-                self._s3.head_object(Bucket=bucket, Key=key)
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
-                    raise
-            else:
-                return
+    def _upload(self, bucket: str, upload: Upload) -> None:
+        if upload.named_by_content and _exists(self._s3.head_object, Bucket=bucket, Key=upload.key):
+            return
+        content = upload.read()
         self._report(f"uploading {len(content) / 1_000_000:.1f} MB")
-        self._s3.put_object(Bucket=bucket, Key=key, Body=content)
+        self._s3.put_object(Bucket=bucket, Key=upload.key, Body=content)
 
-    def _create_change_set(self, deployment: Deployment) -> str | None:
-        """Return the change set's ARN, or None when there is nothing to change."""
-        template = (
-            {"TemplateURL": self._template_url(deployment)}
-            if deployment.template_key
-            else {"TemplateBody": deployment.template}
-        )
-        change_set = self._cloudformation.create_change_set(
-            StackName=deployment.stack,
-            ChangeSetName=f"deploy-{time.time_ns()}",
-            ChangeSetType=self._change_set_type(deployment.stack),
-            Capabilities=CAPABILITIES,
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in deployment.parameters.items()],
-            Tags=[{"Key": "application", "Value": APPLICATION}],
-            **template,
-        )["Id"]
-        for description in self._until_timeout(lambda: self._describe_change_set(deployment.stack, change_set)):
-            if description["Status"] == "CREATE_COMPLETE":
-                return str(change_set)
-            if description["Status"] == "FAILED":
-                reason = description.get("StatusReason", "")
-                if any(phrase in reason for phrase in NOTHING_TO_CHANGE):
+    def _prepare(self, deployment: Deployment) -> str | None:
+        """Have a change set made and return its ARN, or None when there is nothing to change."""
+        change = change_for(self._status(deployment.stack))
+        if change is Change.REPLACE:
+            self._report(f"removing {deployment.stack}, whose first deployment failed")
+            self._remove(deployment.stack)
+        name = f"deploy-{self._clock.now():%Y%m%d-%H%M%S-%f}"
+        request = change_set_request(deployment, change, name=name, s3_url=self._s3.meta.endpoint_url)
+        change_set = str(self._cloudformation.create_change_set(**request)["Id"])
+        for status, reason in self._polled(lambda: self._change_set(deployment.stack, change_set)):
+            match preparation_of(status, reason):
+                case Preparation.READY:
+                    return change_set
+                case Preparation.EMPTY:
                     self._cloudformation.delete_change_set(ChangeSetName=change_set)
                     return None
-                raise DeployError(f"CloudFormation refuses the change to {deployment.stack}: {reason}")
+                case Preparation.REFUSED:
+                    raise DeployError(f"CloudFormation refuses the change to {deployment.stack}: {reason}")
         raise DeployError(f"CloudFormation did not prepare the change to {deployment.stack} in time.")
 
-    def _template_url(self, deployment: Deployment) -> str:
-        endpoint = self._s3.meta.endpoint_url.rstrip("/")
-        return f"{endpoint}/{deployment.bucket}/{deployment.template_key}"
+    def _remove(self, stack: str) -> None:
+        self._cloudformation.delete_stack(StackName=stack)
+        for status in self._polled(lambda: self._status(stack)):
+            match removal_of(status):
+                case Outcome.DONE:
+                    return
+                case Outcome.FAILED:
+                    raise DeployError(f"{stack} could not be removed ({status}): remove it by hand.")
+        raise DeployError(f"{stack} was not removed in time.")
 
-    def _describe_change_set(self, stack: str, change_set: str) -> dict[str, Any]:
-        description: dict[str, Any] = self._cloudformation.describe_change_set(
-            StackName=stack, ChangeSetName=change_set
-        )
-        return description
+    def _execute(self, stack: str, change_set: str) -> None:
+        started = self._clock.now()
+        self._cloudformation.execute_change_set(ChangeSetName=change_set)
+        told: set[str] = set()
+        for status in self._polled(lambda: self._status(stack)):
+            self._tell_progress(stack, started, told)
+            match outcome_of(status):
+                case Outcome.DONE:
+                    return
+                case Outcome.FAILED:
+                    reasons = "\n".join(f"  {line}" for line in failures(self._events(stack, started)))
+                    raise DeployError(f"{stack} could not be deployed ({status}):\n{reasons}")
+        raise DeployError(f"{stack} was not deployed within {DEPLOY_TIMEOUT_SECONDS / 60:.0f} minutes.")
 
-    def _change_set_type(self, stack: str) -> str:
-        status = self._status(stack)
-        if status == "ROLLBACK_COMPLETE":
-            # What remains of a first deployment that failed: it cannot be updated, only removed.
-            self._report(f"removing {stack}, whose first deployment failed")
-            self._cloudformation.delete_stack(StackName=stack)
-            self._cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack)
-            return "CREATE"
-        return "CREATE" if status in (None, "REVIEW_IN_PROGRESS", "DELETE_COMPLETE") else "UPDATE"
+    def _tell_progress(self, stack: str, started: datetime, told: set[str]) -> None:
+        """Report what is not among the events ``told``, and add it to them."""
+        if self._target.emulated:
+            return  # an emulator is done before anybody could read it
+        news = [event for event in self._events(stack, started) if event.event_id not in told]
+        for line in progress(news):
+            self._report(line)
+        told.update(event.event_id for event in news)
 
     def _status(self, stack: str) -> str | None:
         try:
@@ -304,48 +188,31 @@ class _Executor:
                 return None
             raise
 
-    def _wait(self, stack: str, started: float) -> None:
-        seen: set[str] = set()
-        for status in self._until_timeout(lambda: self._status(stack)):
-            self._report_progress(stack, started, seen)
-            if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"):
-                return
-            if status is None or status.endswith(("_FAILED", "ROLLBACK_COMPLETE")):
-                reasons = "\n".join(f"  {line}" for line in self._failures(stack, started))
-                raise DeployError(f"{stack} could not be deployed ({status}):\n{reasons}")
-        raise DeployError(f"{stack} was not deployed within {DEPLOY_TIMEOUT_SECONDS / 60:.0f} minutes.")
+    def _change_set(self, stack: str, change_set: str) -> tuple[str, str]:
+        """Return a change set's status and the reason for it, if any."""
+        description = self._cloudformation.describe_change_set(StackName=stack, ChangeSetName=change_set)
+        return description["Status"], description.get("StatusReason", "")
 
-    def _report_progress(self, stack: str, started: float, seen: set[str]) -> None:
-        if self._poll_seconds < 1.0:
-            return  # an emulator is done before anybody could read it
-        for event in reversed(self._events(stack, started)):
-            if event["EventId"] not in seen and event["ResourceStatus"].endswith(("_COMPLETE", "_FAILED")):
-                self._report(f"{event['ResourceStatus'].lower().replace('_', ' ')}: {event['LogicalResourceId']}")
-            seen.add(event["EventId"])
+    def _events(self, stack: str, started: datetime) -> list[StackEvent]:
+        pages = self._cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
+        return events_since(started, (read_event(event) for page in pages for event in page["StackEvents"]))
 
-    def _failures(self, stack: str, started: float) -> list[str]:
-        failed = [event for event in self._events(stack, started) if event["ResourceStatus"].endswith("_FAILED")]
-        return [
-            f"{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason')}"
-            for event in reversed(failed)
-        ] or ["CloudFormation names no resource."]
-
-    def _events(self, stack: str, started: float) -> list[dict[str, Any]]:
-        """Return this deployment's events, newest first."""
-        events: list[dict[str, Any]] = []
-        for page in self._cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
-            for event in page["StackEvents"]:
-                # Two clocks are compared here: allow for a difference.
-                if event["Timestamp"].timestamp() < started - 5:
-                    return events
-                events.append(event)
-        return events
-
-    def _until_timeout(self, look: Callable[[], Value]) -> Iterator[Value]:
-        deadline = time.monotonic() + DEPLOY_TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
+    def _polled(self, look: Callable[[], Value]) -> Iterator[Value]:
+        """Look again and again until the deployment's time is up."""
+        deadline = self._clock.seconds() + DEPLOY_TIMEOUT_SECONDS
+        while self._clock.seconds() < deadline:
             yield look()
-            time.sleep(self._poll_seconds)
+            self._clock.sleep(EMULATOR_POLL_SECONDS if self._target.emulated else POLL_SECONDS)
+
+
+def _exists(look: Callable[..., Any], **what: str) -> bool:
+    try:
+        look(**what)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in NOT_THERE:
+            return False
+        raise
+    return True
 
 
 def main() -> None:

@@ -1,151 +1,231 @@
-"""What a deployment will be, decided before anything is touched."""
+"""Carrying a deployment out, on a pretended cloud: what is called for, in which order, and what is told."""
 
-import json
-from pathlib import Path
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+from botocore.exceptions import ClientError
 
-from chalicelib.config import SettingsError
 from infra.cloud import Target
-from infra.deploy import (
-    INLINE_TEMPLATE_BYTES,
-    DeployError,
-    adapt_for_emulator,
-    environment_variable,
-    plan_deployment,
-    point_functions_at,
-    resolve_settings,
-    template_parameters,
-)
-from infra.packaging import Package
+from infra.deploy import DEPLOY_TIMEOUT_SECONDS, POLL_SECONDS, Executor
+from infra.deployment import DeployError, Deployment, Upload
+from tests.builders import NOON
+from tests.clocks import StoppedClock
 
-TEMPLATE = {
-    "Parameters": {
-        "DatabaseUrl": {"Type": "String"},
-        "QueueMaxConcurrent": {"Type": "Number", "Default": 10},
-        "MockSeed": {"Type": "String", "Default": ""},
-    },
-    "Resources": {
-        "Execute": {
-            "Type": "AWS::Serverless::Function",
-            "Properties": {"CodeUri": "./deployment.zip", "Reserved": {"Ref": "QueueMaxConcurrent"}},
-        },
-        "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"Tags": [{"Value": {"Ref": "MockSeed"}}]}},
-        "WebsocketAPIDeployment": {"Type": "AWS::ApiGatewayV2::Deployment", "Properties": {}},
-        "WebsocketAPIStage": {
-            "Type": "AWS::ApiGatewayV2::Stage",
-            "Properties": {"StageName": "ws", "DeploymentId": {"Ref": "WebsocketAPIDeployment"}},
-        },
-    },
-}
-PARAMETERS = {"DatabaseUrl": "postgresql://db/orders", "QueueMaxConcurrent": "4", "MockSeed": ""}
-ENVIRONMENT = {"DATABASE_URL": "postgresql://db/orders", "QUEUE_MAX_CONCURRENT": "4"}
+STACK = "order-execution-engine-prod"
+ARCHIVE = Upload(key="abc.zip", content=b"code", named_by_content=True)
+TEMPLATE = Upload(key="abc.json", content=b"new", named_by_content=False)
+OUTPUTS = {"RestAPIId": "r1"}
 
 
-def package(template=TEMPLATE):
-    return Package(template=template, archive=Path("deployment.zip"), archive_digest="abc123")
+def refusal(code, message=""):
+    return ClientError({"Error": {"Code": code, "Message": message}}, "an operation")
+
+
+class PretendCloud:
+    """STS, S3 and CloudFormation with one stack: each look at it sees the next of ``statuses``, and the last for good.
+
+    Attributes:
+        calls: What changed something, in order.
+    """
+
+    meta = SimpleNamespace(endpoint_url="https://s3.example")
+
+    def __init__(self, *statuses):
+        self.statuses = list(statuses)
+        self.change_set = {"Status": "CREATE_COMPLETE"}
+        self.events = []
+        self.bucket_answer = None
+        self.objects = {}
+        self.calls = []
+
+    def get_caller_identity(self):
+        return {"Account": "123456789012"}
+
+    def head_bucket(self, **_request):
+        if self.bucket_answer:
+            raise refusal(self.bucket_answer)
+
+    def create_bucket(self, **request):
+        self.calls.append(f"create bucket {request['Bucket']}")
+
+    def head_object(self, **request):
+        if request["Key"] not in self.objects:
+            raise refusal("404")
+
+    def put_object(self, **request):
+        self.calls.append(f"put {request['Key']}")
+        self.objects[request["Key"]] = request["Body"]
+
+    def describe_stacks(self, **_request):
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        if status is None:
+            raise refusal("ValidationError", f"Stack with id {STACK} does not exist")
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in OUTPUTS.items()]
+        return {"Stacks": [{"StackStatus": status, "Outputs": outputs}]}
+
+    def create_change_set(self, **request):
+        self.calls.append(f"prepare {request['ChangeSetType']}")
+        return {"Id": "arn:change-set"}
+
+    def describe_change_set(self, **_request):
+        return self.change_set
+
+    def delete_change_set(self, **_request):
+        self.calls.append("delete change set")
+
+    def execute_change_set(self, **_request):
+        self.calls.append("execute")
+
+    def delete_stack(self, **_request):
+        self.calls.append("delete stack")
+
+    def get_paginator(self, _operation):
+        return SimpleNamespace(paginate=lambda **_request: [{"StackEvents": self.events}])
+
+
+class Carried:
+    """A deployment to a pretended cloud, and what was told while it was carried out."""
+
+    def __init__(self, cloud, *uploads, stage="prod"):
+        self.clock = StoppedClock()
+        self.told = []
+        self._deployment = Deployment(
+            stack=STACK, bucket="artifacts", uploads=uploads, template="{}", template_key=None, parameters={}
+        )
+
+        class PretendTarget(Target):
+            def client(self, _service):
+                return cloud
+
+        self._executor = Executor(PretendTarget(stage=stage), self.told.append, self.clock)
+
+    def out(self):
+        return self._executor.carry_out(self._deployment)
+
+
+def resource_event(name, status, **more):
+    resource = {"LogicalResourceId": name, "ResourceType": "AWS::SQS::Queue", "ResourceStatus": status}
+    return {"EventId": f"{name} {status}", "Timestamp": NOON, **resource, **more}
+
+
+def test_a_first_deployment_makes_the_bucket_uploads_and_creates_the_stack():
+    cloud = PretendCloud(None, "CREATE_IN_PROGRESS", "CREATE_COMPLETE")
+    cloud.bucket_answer = "404"
+
+    assert Carried(cloud, ARCHIVE, TEMPLATE).out() == OUTPUTS
+    assert cloud.calls == ["create bucket artifacts", "put abc.zip", "put abc.json", "prepare CREATE", "execute"]
+
+
+def test_a_bucket_of_somebody_else_is_not_made_anew():
+    cloud = PretendCloud(None)
+    cloud.bucket_answer = "403"
+
+    with pytest.raises(ClientError, match="403"):
+        Carried(cloud).out()
+    assert cloud.calls == []
+
+
+def test_what_is_uploaded_already_is_not_sent_again_unless_its_name_says_too_little():
+    cloud = PretendCloud("CREATE_COMPLETE", "UPDATE_COMPLETE")
+    cloud.objects = {"abc.zip": b"code", "abc.json": b"old"}
+
+    Carried(cloud, ARCHIVE, TEMPLATE).out()
+
+    assert cloud.calls == ["put abc.json", "prepare UPDATE", "execute"]
+    assert cloud.objects["abc.json"] == b"new"
+
+
+def test_a_stack_that_is_up_to_date_is_left_alone():
+    cloud = PretendCloud("UPDATE_COMPLETE")
+    cloud.change_set = {"Status": "FAILED", "StatusReason": "The submitted information didn't contain changes."}
+    carried = Carried(cloud)
+
+    assert carried.out() == OUTPUTS
+    assert cloud.calls == ["prepare UPDATE", "delete change set"]
+    assert carried.told == [f"{STACK} is up to date"]
+
+
+def test_what_a_failed_first_deployment_left_is_gone_before_the_stack_is_created():
+    cloud = PretendCloud("ROLLBACK_COMPLETE", "DELETE_IN_PROGRESS", None, "CREATE_COMPLETE")
+    carried = Carried(cloud)
+
+    carried.out()
+
+    assert cloud.calls == ["delete stack", "prepare CREATE", "execute"]
+    assert carried.told[0] == f"removing {STACK}, whose first deployment failed"
+
+
+def test_a_stack_that_cannot_be_removed_is_named():
+    cloud = PretendCloud("ROLLBACK_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_FAILED")
+
+    with pytest.raises(DeployError, match=rf"{STACK} could not be removed \(DELETE_FAILED\)"):
+        Carried(cloud).out()
+    assert cloud.calls == ["delete stack"]
+
+
+def test_a_change_that_is_refused_is_not_executed_and_its_reason_is_told():
+    cloud = PretendCloud("CREATE_COMPLETE")
+    cloud.change_set = {"Status": "FAILED", "StatusReason": "Template error: unresolved dependency"}
+
+    with pytest.raises(DeployError, match=rf"refuses the change to {STACK}: Template error: unresolved dependency"):
+        Carried(cloud).out()
+    assert cloud.calls == ["prepare UPDATE"]
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED"])
+def test_a_deployment_that_is_rolled_back_fails_with_what_went_wrong_first(status):
+    cloud = PretendCloud("CREATE_COMPLETE", "UPDATE_IN_PROGRESS", status)
+    cloud.events = [  # the newest first, as CloudFormation gives them
+        resource_event("Replays", "CREATE_FAILED", ResourceStatusReason="cancelled"),
+        resource_event("Orders", "CREATE_FAILED", ResourceStatusReason="no more queues"),
+        resource_event("Earlier", "CREATE_FAILED", Timestamp=NOON - timedelta(minutes=1)),
+    ]
+
+    with pytest.raises(DeployError) as failed:
+        Carried(cloud).out()
+    assert str(failed.value).splitlines() == [
+        f"{STACK} could not be deployed ({status}):",
+        "  Orders (AWS::SQS::Queue): no more queues",
+        "  Replays (AWS::SQS::Queue): cancelled",
+    ]
+
+
+def test_each_finished_resource_is_told_once():
+    cloud = PretendCloud("CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE")
+    cloud.events = [resource_event("Orders", "CREATE_COMPLETE"), resource_event("Orders", "CREATE_IN_PROGRESS")]
+    carried = Carried(cloud)
+
+    carried.out()
+
+    assert carried.told == [f"deploying {STACK}", "create complete: Orders"]
+
+
+def test_of_an_emulator_only_the_end_is_told():
+    cloud = PretendCloud("CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE")
+    cloud.events = [resource_event("Orders", "CREATE_COMPLETE")]
+    carried = Carried(cloud, stage="local")
+
+    carried.out()
+
+    assert carried.told == [f"deploying {STACK}"]
+    assert sum(carried.clock.slept) < POLL_SECONDS
 
 
 @pytest.mark.parametrize(
-    ("parameter", "variable"),
+    ("statuses", "change_set", "says"),
     [
-        ("DatabaseUrl", "DATABASE_URL"),
-        ("QueueMaxConcurrent", "QUEUE_MAX_CONCURRENT"),
-        ("BackoffBaseMs", "BACKOFF_BASE_MS"),
+        (["ROLLBACK_COMPLETE", "DELETE_IN_PROGRESS"], "CREATE_COMPLETE", "was not removed in time"),
+        (["CREATE_COMPLETE"], "CREATE_IN_PROGRESS", "did not prepare the change"),
+        (["CREATE_COMPLETE", "UPDATE_IN_PROGRESS"], "CREATE_COMPLETE", "was not deployed within 60 minutes"),
     ],
 )
-def test_a_parameter_is_read_from_its_variable(parameter, variable):
-    assert environment_variable(parameter) == variable
+def test_a_cloud_that_comes_to_no_end_is_given_up(statuses, change_set, says):
+    cloud = PretendCloud(*statuses)
+    cloud.change_set = {"Status": change_set}
+    carried = Carried(cloud)
 
-
-def test_what_is_not_set_takes_the_templates_default():
-    assert template_parameters(TEMPLATE, {"DATABASE_URL": "x", "QUEUE_MAX_CONCURRENT": ""}) == {
-        "DatabaseUrl": "x",
-        "QueueMaxConcurrent": "10",
-        "MockSeed": "",
-    }
-
-
-def test_a_parameter_with_neither_is_named_with_its_variable():
-    with pytest.raises(DeployError, match="DatabaseUrl has no default: set DATABASE_URL"):
-        template_parameters(TEMPLATE, {"MOCK_SEED": "1"})
-
-
-def test_an_emulator_gets_stages_that_deploy_themselves():
-    resources = adapt_for_emulator(TEMPLATE, PARAMETERS)["Resources"]
-
-    assert "WebsocketAPIDeployment" not in resources
-    assert resources["WebsocketAPIStage"]["Properties"] == {"StageName": "ws", "AutoDeploy": True}
-
-
-def test_an_emulator_gets_numbers_written_out_and_texts_by_reference():
-    resources = adapt_for_emulator(TEMPLATE, PARAMETERS)["Resources"]
-
-    assert resources["Execute"]["Properties"]["Reserved"] == 4
-    assert resources["Queue"]["Properties"]["Tags"] == [{"Value": {"Ref": "MockSeed"}}]
-
-
-def test_adapting_leaves_the_template_as_it_was():
-    before = json.dumps(TEMPLATE)
-    adapt_for_emulator(TEMPLATE, PARAMETERS)
-    point_functions_at(TEMPLATE, "bucket", "key")
-
-    assert json.dumps(TEMPLATE) == before
-
-
-def test_every_function_takes_its_code_from_the_uploaded_package():
-    resources = point_functions_at(TEMPLATE, "bucket", "abc.zip")["Resources"]
-
-    assert resources["Execute"]["Properties"]["CodeUri"] == {"Bucket": "bucket", "Key": "abc.zip"}
-    assert resources["Queue"] == TEMPLATE["Resources"]["Queue"]
-
-
-def test_a_plan_for_aws_keeps_the_template_and_names_all_by_stage_account_and_content():
-    plan = plan_deployment(Target(stage="prod", region="eu-west-1"), package(), "123456789012", ENVIRONMENT)
-
-    assert plan.stack == "order-execution-engine-prod"
-    assert plan.bucket == "order-execution-engine-artifacts-123456789012-eu-west-1"
-    assert plan.archive_key == "abc123.zip"
-    assert plan.parameters == PARAMETERS
-    resources = json.loads(plan.template)["Resources"]
-    assert "WebsocketAPIDeployment" in resources
-    assert resources["Execute"]["Properties"]["Reserved"] == {"Ref": "QueueMaxConcurrent"}
-
-
-def test_a_plan_for_an_emulator_is_adapted_to_it():
-    plan = plan_deployment(Target(stage="local"), package(), "000000000000", ENVIRONMENT)
-
-    assert "WebsocketAPIDeployment" not in json.loads(plan.template)["Resources"]
-
-
-def test_a_template_too_large_to_be_sent_along_is_uploaded():
-    small = plan_deployment(Target(stage="prod"), package(), "1", ENVIRONMENT)
-    large_template = {**TEMPLATE, "Description": "x" * INLINE_TEMPLATE_BYTES}
-    large = plan_deployment(Target(stage="prod"), package(large_template), "1", ENVIRONMENT)
-
-    assert small.template_key is None
-    assert large.template_key == "abc123.json"
-
-
-@pytest.mark.parametrize(
-    ("stage", "emulated"), [("prod", False), ("dev", False), ("local", True), ("localstack", True)]
-)
-def test_local_stages_are_emulated(stage, emulated):
-    assert Target(stage=stage).emulated == emulated
-
-
-def test_settings_given_in_parts_or_by_their_second_name_reach_the_template():
-    resolved = resolve_settings({"POSTGRES_HOST": "db", "REDIS_HOST": "cache", "WORKER_CONCURRENCY": "5"})
-
-    assert resolved["DATABASE_URL"] == "postgresql://postgres@db:5432/orders"
-    assert resolved["REDIS_URL"] == "redis://cache:6379/0"
-    assert resolved["QUEUE_MAX_CONCURRENT"] == "5"
-
-
-def test_a_bad_setting_is_named_before_anything_is_deployed():
-    with pytest.raises(SettingsError, match="MAX_RETRIES='0'"):
-        resolve_settings({"MAX_RETRIES": "0"})
-
-
-def test_a_database_that_is_not_named_is_not_guessed():
-    assert "DATABASE_URL" not in resolve_settings({})
+    with pytest.raises(DeployError, match=says):
+        carried.out()
+    assert set(carried.clock.slept) == {POLL_SECONDS}
+    assert carried.clock.seconds() == DEPLOY_TIMEOUT_SECONDS

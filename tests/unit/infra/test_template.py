@@ -9,7 +9,7 @@ from app import EXECUTING_AT_ONCE, app
 from chalicelib.config import PRIORITY_SLOTS, load_settings
 from chalicelib.execution.executor import LEASE
 from chalicelib.triggers import market_watch
-from infra.deploy import environment_variable, slots
+from infra.deployment import environment_variable, slots
 
 PROJECT = Path(__file__).parents[3]
 CONFIG = json.loads((PROJECT / ".chalice" / "config.json").read_text())

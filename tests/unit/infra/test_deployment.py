@@ -1,0 +1,197 @@
+"""What a deployment will be, decided before anything is touched."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chalicelib.config import SettingsError
+from infra.cloud import Target
+from infra.cloudformation import Change
+from infra.deployment import (
+    INLINE_TEMPLATE_BYTES,
+    DeployError,
+    adapt_for_emulator,
+    bucket_request,
+    change_set_request,
+    environment_variable,
+    plan_deployment,
+    point_functions_at,
+    resolve_settings,
+    template_parameters,
+)
+from infra.packaging import Package
+
+TEMPLATE = {
+    "Parameters": {
+        "DatabaseUrl": {"Type": "String"},
+        "QueueMaxConcurrent": {"Type": "Number", "Default": 10},
+        "MockSeed": {"Type": "String", "Default": ""},
+    },
+    "Resources": {
+        "Execute": {
+            "Type": "AWS::Serverless::Function",
+            "Properties": {"CodeUri": "./deployment.zip", "Reserved": {"Ref": "QueueMaxConcurrent"}},
+        },
+        "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"Tags": [{"Value": {"Ref": "MockSeed"}}]}},
+        "WebsocketAPIDeployment": {"Type": "AWS::ApiGatewayV2::Deployment", "Properties": {}},
+        "WebsocketAPIStage": {
+            "Type": "AWS::ApiGatewayV2::Stage",
+            "Properties": {"StageName": "ws", "DeploymentId": {"Ref": "WebsocketAPIDeployment"}},
+        },
+    },
+}
+PARAMETERS = {"DatabaseUrl": "postgresql://db/orders", "QueueMaxConcurrent": "4", "MockSeed": ""}
+LARGE_TEMPLATE = {**TEMPLATE, "Description": "x" * INLINE_TEMPLATE_BYTES}
+ENVIRONMENT = {"DATABASE_URL": "postgresql://db/orders", "QUEUE_MAX_CONCURRENT": "4"}
+
+
+def package(template=TEMPLATE):
+    return Package(template=template, archive=Path("deployment.zip"), archive_digest="abc123")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "variable"),
+    [
+        ("DatabaseUrl", "DATABASE_URL"),
+        ("QueueMaxConcurrent", "QUEUE_MAX_CONCURRENT"),
+        ("BackoffBaseMs", "BACKOFF_BASE_MS"),
+    ],
+)
+def test_a_parameter_is_read_from_its_variable(parameter, variable):
+    assert environment_variable(parameter) == variable
+
+
+def test_what_is_not_set_takes_the_templates_default():
+    assert template_parameters(TEMPLATE, {"DATABASE_URL": "x", "QUEUE_MAX_CONCURRENT": ""}) == {
+        "DatabaseUrl": "x",
+        "QueueMaxConcurrent": "10",
+        "MockSeed": "",
+    }
+
+
+def test_a_parameter_with_neither_is_named_with_its_variable():
+    with pytest.raises(DeployError, match="DatabaseUrl has no default: set DATABASE_URL"):
+        template_parameters(TEMPLATE, {"MOCK_SEED": "1"})
+
+
+def test_an_emulator_gets_stages_that_deploy_themselves():
+    resources = adapt_for_emulator(TEMPLATE, PARAMETERS)["Resources"]
+
+    assert "WebsocketAPIDeployment" not in resources
+    assert resources["WebsocketAPIStage"]["Properties"] == {"StageName": "ws", "AutoDeploy": True}
+
+
+def test_an_emulator_gets_numbers_written_out_and_texts_by_reference():
+    resources = adapt_for_emulator(TEMPLATE, PARAMETERS)["Resources"]
+
+    assert resources["Execute"]["Properties"]["Reserved"] == 4
+    assert resources["Queue"]["Properties"]["Tags"] == [{"Value": {"Ref": "MockSeed"}}]
+
+
+def test_adapting_leaves_the_template_as_it_was():
+    before = json.dumps(TEMPLATE)
+    adapt_for_emulator(TEMPLATE, PARAMETERS)
+    point_functions_at(TEMPLATE, "bucket", "key")
+
+    assert json.dumps(TEMPLATE) == before
+
+
+def test_every_function_takes_its_code_from_the_uploaded_package():
+    resources = point_functions_at(TEMPLATE, "bucket", "abc.zip")["Resources"]
+
+    assert resources["Execute"]["Properties"]["CodeUri"] == {"Bucket": "bucket", "Key": "abc.zip"}
+    assert resources["Queue"] == TEMPLATE["Resources"]["Queue"]
+
+
+def test_a_plan_for_aws_keeps_the_template_and_names_all_by_stage_account_and_content():
+    plan = plan_deployment(Target(stage="prod", region="eu-west-1"), package(), "123456789012", ENVIRONMENT)
+
+    assert plan.stack == "order-execution-engine-prod"
+    assert plan.bucket == "order-execution-engine-artifacts-123456789012-eu-west-1"
+    assert [upload.key for upload in plan.uploads] == ["abc123.zip"]
+    assert plan.parameters == PARAMETERS
+    resources = json.loads(plan.template)["Resources"]
+    assert "WebsocketAPIDeployment" in resources
+    assert resources["Execute"]["Properties"]["Reserved"] == {"Ref": "QueueMaxConcurrent"}
+
+
+def test_a_plan_for_an_emulator_is_adapted_to_it():
+    plan = plan_deployment(Target(stage="local"), package(), "000000000000", ENVIRONMENT)
+
+    assert "WebsocketAPIDeployment" not in json.loads(plan.template)["Resources"]
+
+
+def plan(template=TEMPLATE):
+    return plan_deployment(Target(stage="prod"), package(template), "1", ENVIRONMENT)
+
+
+def test_a_template_too_large_to_be_sent_along_is_uploaded():
+    small, large = plan(), plan(LARGE_TEMPLATE)
+
+    assert small.template_key is None
+    assert large.template_key == "abc123.json"
+    assert [upload.key for upload in large.uploads] == ["abc123.zip", "abc123.json"]
+    assert large.uploads[1].read() == large.template.encode()
+
+
+def test_an_archive_of_the_same_name_is_the_same_and_a_template_may_differ():
+    archive, template = plan(LARGE_TEMPLATE).uploads
+
+    assert archive.named_by_content
+    assert not template.named_by_content
+
+
+def test_a_template_is_sent_along_unless_it_was_uploaded():
+    small, large = (
+        change_set_request(planned, Change.UPDATE, name="deploy-1", s3_url="https://s3.example/")
+        for planned in (plan(), plan(LARGE_TEMPLATE))
+    )
+
+    assert small["TemplateBody"] == plan().template
+    assert "TemplateURL" not in small
+    assert "TemplateBody" not in large
+    assert large["TemplateURL"] == f"https://s3.example/{plan().bucket}/abc123.json"
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"), [(Change.CREATE, "CREATE"), (Change.UPDATE, "UPDATE"), (Change.REPLACE, "CREATE")]
+)
+def test_a_change_is_asked_for_with_its_parameters_and_under_the_stacks_name(change, kind):
+    request = change_set_request(plan(), change, name="deploy-1", s3_url="https://s3.example")
+
+    assert (request["StackName"], request["ChangeSetName"]) == ("order-execution-engine-prod", "deploy-1")
+    assert request["ChangeSetType"] == kind
+    assert {"ParameterKey": "QueueMaxConcurrent", "ParameterValue": "4"} in request["Parameters"]
+
+
+def test_a_bucket_names_its_region_but_in_the_one_where_that_is_refused():
+    assert bucket_request("artifacts", "us-east-1") == {"Bucket": "artifacts"}
+    assert bucket_request("artifacts", "eu-west-1") == {
+        "Bucket": "artifacts",
+        "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("stage", "emulated"), [("prod", False), ("dev", False), ("local", True), ("localstack", True)]
+)
+def test_local_stages_are_emulated(stage, emulated):
+    assert Target(stage=stage).emulated == emulated
+
+
+def test_settings_given_in_parts_or_by_their_second_name_reach_the_template():
+    resolved = resolve_settings({"POSTGRES_HOST": "db", "REDIS_HOST": "cache", "WORKER_CONCURRENCY": "5"})
+
+    assert resolved["DATABASE_URL"] == "postgresql://postgres@db:5432/orders"
+    assert resolved["REDIS_URL"] == "redis://cache:6379/0"
+    assert resolved["QUEUE_MAX_CONCURRENT"] == "5"
+
+
+def test_a_bad_setting_is_named_before_anything_is_deployed():
+    with pytest.raises(SettingsError, match="MAX_RETRIES='0'"):
+        resolve_settings({"MAX_RETRIES": "0"})
+
+
+def test_a_database_that_is_not_named_is_not_guessed():
+    assert "DATABASE_URL" not in resolve_settings({})
