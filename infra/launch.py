@@ -6,7 +6,6 @@ machine the token needs a price as well, or its pool has none: ``python -m infra
 
 import argparse
 import json
-import os
 import sys
 import urllib.error
 import urllib.request
@@ -17,15 +16,15 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from chalicelib.config import SettingsError, load_settings
+from chalicelib.config import load_settings
 from chalicelib.exact_json import encode_json
 from chalicelib.orders.launch import Launch
 from chalicelib.web.signatures import sign
-from infra.local.settings_file import read_settings_file
+from infra.local.settings_file import EXIT_BAD_SETTINGS, local_environment
 from infra.local.stack import LAUNCH_WEBHOOK_SECRET
 
 PATIENCE_SECONDS = 30
-EXIT_REFUSED, EXIT_BAD_SETTINGS = 1, 2
+EXIT_REFUSED = 1
 
 
 class LaunchError(Exception):
@@ -40,11 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--venue", help="the venue it trades on, such as raydium")
     parser.add_argument("--url", type=_address, help="the engine's address; by default the stack on this machine")
     options = parser.parse_args(arguments)
-    try:
-        settings = load_settings({**os.environ, **read_settings_file()})
-    except SettingsError as error:
-        print(f"These settings cannot be used:\n{error}", file=sys.stderr)
-        return EXIT_BAD_SETTINGS
+    settings = load_settings(local_environment())
     url = options.url or f"http://localhost:{settings.port}"
     secret = settings.launch_webhook_secret or (LAUNCH_WEBHOOK_SECRET if _is_this_machine(url) else "")
     if not secret:

@@ -7,13 +7,11 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from chalicelib.config import SettingsError
 from infra.local.processes import ServiceFailed, StackError
-from infra.local.settings_file import read_settings_file
+from infra.local.settings_file import local_environment
 from infra.local.stack import DATA_DIR, Stack
 
 EXIT_FAILED = 1
-EXIT_BAD_SETTINGS = 2
 TERMINATIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ORDER = '{"userId":"u1","orderType":"market","tokenIn":"SOL","tokenOut":"USDC","amount":1.5}'
 
@@ -26,11 +24,7 @@ def main() -> int:
     for number in TERMINATIONS:
         signal.signal(number, _interrupt)
     started = time.monotonic()
-    try:
-        stack = Stack(data_dir=options.data_dir, environment=read_settings_file(), progress=_print_step)
-    except SettingsError as error:
-        print(f"These settings cannot be used:\n{error}", file=sys.stderr)
-        return EXIT_BAD_SETTINGS
+    stack = Stack(data_dir=options.data_dir, environment=local_environment(), progress=_print_step)
     try:
         stack.start()
         _print_addresses(stack, time.monotonic() - started)

@@ -2,20 +2,19 @@
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 
-from chalicelib.config import SettingsError, load_settings
+from chalicelib.config import load_settings
 from infra.cloud import target_of
 from infra.local.demo import market_orders, waiting_orders
 from infra.local.demo.drawing import open_console
 from infra.local.demo.engine import DemoError, LocalEngine
-from infra.local.settings_file import read_settings_file
+from infra.local.settings_file import local_environment
 from infra.local.stack import LAUNCH_WEBHOOK_SECRET, STAGE
 
 SCENES = {"market": market_orders.show, "waiting": waiting_orders.show}
-EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,11 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("scene", nargs="?", choices=list(SCENES), help="show only this one")
     parser.add_argument("--endpoint-url", help="where the emulated AWS is, if not that of `make run`")
     options = parser.parse_args(arguments)
-    try:
-        settings = load_settings({**os.environ, **read_settings_file()})
-    except SettingsError as error:
-        print(f"These settings cannot be used:\n{error}", file=sys.stderr)
-        return EXIT_BAD_SETTINGS
+    settings = load_settings(local_environment())
     engine = LocalEngine(
         port=settings.port,
         target=target_of(STAGE, endpoint_url=options.endpoint_url),
