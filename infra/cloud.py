@@ -2,6 +2,7 @@
 
 import json
 import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.packaging import EMULATED_STAGES
 
@@ -22,7 +24,7 @@ Outputs = dict[str, str]
 
 
 class FunctionError(Exception):
-    """The deployed engine has no such function, it failed, or it refused what it was asked for."""
+    """An operators' function could not be called: nobody answers, it is not there, it failed, or it refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +75,15 @@ class Target:
         """Call an operators' function, by the output that names it, and return its answer.
 
         Raises:
-            BotoCoreError, ClientError: the engine is not there.
-            FunctionError: it has no such function, that failed, or it answered with an error.
+            FunctionError: the engine is not there, has no such function, that failed, or it answered with an error.
         """
-        function = self.outputs().get(output)
-        if function is None:
-            raise FunctionError(f"the stack {self.stack} has no {output}; deploy it anew")
-        answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
+        try:
+            function = self.outputs().get(output)
+            if function is None:
+                raise FunctionError(f"the stack {self.stack} has no {output}; deploy it anew")
+            answer = self.client("lambda").invoke(FunctionName=function, Payload=json.dumps(request))
+        except (BotoCoreError, ClientError) as error:
+            raise FunctionError(str(error)) from error
         payload = json.loads(answer["Payload"].read())
         if "FunctionError" in answer:
             raise FunctionError(f"its function failed: {payload}")
@@ -88,8 +92,22 @@ class Target:
         return payload
 
 
+def add_target_options(parser: ArgumentParser, default_stage: str | None = "local") -> None:
+    """Let a command line name a target; without a default stage it must."""
+    stage_help = "a stage of .chalice/config.json: prod, dev, localstack, local"
+    endpoint_help = f"where the cloud is, if not at AWS (emulated stages: {DEFAULT_EMULATOR_URL})"
+    parser.add_argument("--stage", default=default_stage, required=default_stage is None, help=stage_help)
+    parser.add_argument("--endpoint-url", help=endpoint_help)
+    parser.add_argument("--region")
+
+
+def named_target(options: Namespace) -> Target:
+    """Return the target that a command line names by ``add_target_options``."""
+    return target_of(options.stage, options.region, options.endpoint_url)
+
+
 def target_of(stage: str, region: str | None = None, endpoint_url: str | None = None) -> Target:
-    """Return the target a command line means: a local stage without an endpoint is the one that runs."""
+    """Return a target; a local stage without an endpoint is the one that runs."""
     if endpoint_url is None and stage in EMULATED_STAGES:
         running = LOCAL_ENDPOINT.read_text() if stage == "local" and LOCAL_ENDPOINT.exists() else None
         endpoint_url = running or DEFAULT_EMULATOR_URL

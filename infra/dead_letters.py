@@ -6,35 +6,41 @@ operator's machine may not.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from infra.cloud import FunctionError, target_of
+from infra.cloud import FunctionError, add_target_options, named_target
+from infra.commands import failed
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m infra.dead_letters", description=__doc__)
-    parser.add_argument("action", choices=["list", "redrive"])
-    parser.add_argument("message_ids", nargs="*", metavar="message-id", help="redrive only these; otherwise all")
-    parser.add_argument("--stage", default="local")
-    parser.add_argument("--endpoint-url", help="where the cloud is, if not at AWS")
-    parser.add_argument("--region")
-    options = parser.parse_args()
-    target = target_of(options.stage, options.region, options.endpoint_url)
-    request = {"action": options.action, **({"messageIds": options.message_ids} if options.message_ids else {})}
+    options = _options(arguments)
+    target = named_target(options)
     try:
-        letters = target.call("DeadLettersFunction", request)
-    except (BotoCoreError, ClientError, FunctionError) as error:
-        print(f"The engine at {target.place} cannot be asked: {error}", file=sys.stderr)
-        return 1
+        letters = target.call("DeadLettersFunction", request_of(options.action, options.message_ids))
+    except FunctionError as error:
+        return failed(f"The engine at {target.place} cannot be asked: {error}")
     Console().print(_table(letters) if letters else "There are no dead letters.")
     if options.action == "redrive" and letters:
         print(f"{len(letters)} redriven.")
     return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.dead_letters", description=__doc__)
+    parser.add_argument("action", choices=["list", "redrive"])
+    parser.add_argument("message_ids", nargs="*", metavar="message-id", help="redrive only these; otherwise all")
+    add_target_options(parser)
+    return parser.parse_args(arguments)
+
+
+def request_of(action: str, message_ids: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the event that asks for this; without ids it is about all dead letters."""
+    return {"action": action, "messageIds": list(message_ids)} if message_ids else {"action": action}
 
 
 def _table(letters: list[dict[str, Any]]) -> Table:

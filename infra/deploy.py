@@ -8,7 +8,7 @@ without a cloud, and every call to one is in this file.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.clock import Clock
 from chalicelib.config import SettingsError
-from infra.cloud import DEFAULT_EMULATOR_URL, Outputs, Target, target_of
+from infra.cloud import Outputs, Target, add_target_options, named_target
 from infra.cloudformation import (
     Change,
     Outcome,
@@ -32,6 +32,7 @@ from infra.cloudformation import (
     read_event,
     removal_of,
 )
+from infra.commands import failed
 from infra.deployment import (
     DeployError,
     Deployment,
@@ -215,24 +216,26 @@ def _exists(look: Callable[..., Any], **what: str) -> bool:
     return True
 
 
-def main() -> None:
-    """Deploy as the command line says and print the outputs."""
-    parser = argparse.ArgumentParser(prog="python -m infra.deploy", description="Deploy the engine.")
-    parser.add_argument("--stage", required=True, help="a stage of .chalice/config.json: prod, dev, localstack, local")
-    parser.add_argument(
-        "--endpoint-url", help=f"where the cloud is, if not at AWS (emulated stages: {DEFAULT_EMULATOR_URL})"
-    )
-    parser.add_argument("--region")
-    options = parser.parse_args()
-    target = target_of(options.stage, options.region, options.endpoint_url)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Deploy as the command line says and print the outputs; returns the exit code."""
+    options = _options(arguments)
+    target = named_target(options)
     try:
         outputs = deploy(target, environment=resolve_settings(os.environ), report=print)
     except (SettingsError, DeployError, PackagingError) as error:
-        sys.exit(str(error))
+        return failed(error)
     width = max(map(len, outputs), default=0)
     for name, value in sorted(outputs.items()):
         print(f"{name:<{width}}  {value}")
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.deploy", description="Deploy the engine.")
+    # Named each time, unlike where an engine is only asked: a deployment should not go where nobody meant it to.
+    add_target_options(parser, default_stage=None)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

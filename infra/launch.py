@@ -20,11 +20,11 @@ from chalicelib.config import load_settings
 from chalicelib.exact_json import encode_json
 from chalicelib.orders.launch import Launch
 from chalicelib.web.signatures import sign
-from infra.local.settings_file import EXIT_BAD_SETTINGS, local_environment
+from infra.commands import EXIT_BAD_SETTINGS, failed
+from infra.local.settings_file import local_environment
 from infra.local.stack import LAUNCH_WEBHOOK_SECRET
 
 PATIENCE_SECONDS = 30
-EXIT_REFUSED = 1
 
 
 class LaunchError(Exception):
@@ -33,29 +33,33 @@ class LaunchError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m infra.launch", description=__doc__)
-    parser.add_argument("pair", help="tokenIn/tokenOut, or tokenIn alone when it trades against anything")
-    parser.add_argument("--pool", required=True, help="the pool's name or address")
-    parser.add_argument("--venue", help="the venue it trades on, such as raydium")
-    parser.add_argument("--url", type=_address, help="the engine's address; by default the stack on this machine")
-    options = parser.parse_args(arguments)
+    options = _options(arguments)
     settings = load_settings(local_environment())
     url = options.url or f"http://localhost:{settings.port}"
     secret = settings.launch_webhook_secret or (LAUNCH_WEBHOOK_SECRET if _is_this_machine(url) else "")
     if not secret:
-        print(f"LAUNCH_WEBHOOK_SECRET is not set: {url} takes no launch that is not signed with it.", file=sys.stderr)
-        return EXIT_BAD_SETTINGS
+        return failed(
+            f"LAUNCH_WEBHOOK_SECRET is not set: {url} takes no launch that is not signed with it.", EXIT_BAD_SETTINGS
+        )
     token_in, _, token_out = options.pair.partition("/")
     launch = Launch(pool=options.pool, token_in=token_in, token_out=token_out or None, venue=options.venue)
     try:
         woken = post_launch(url, launch, secret, datetime.now(UTC))
     except LaunchError as error:
-        print(error, file=sys.stderr)
-        return EXIT_REFUSED
+        return failed(error)
     print(
         f"{options.pair} launched in pool {launch.pool}: {woken} {'order was' if woken == 1 else 'orders were'} woken."
     )
     return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.launch", description=__doc__)
+    parser.add_argument("pair", help="tokenIn/tokenOut, or tokenIn alone when it trades against anything")
+    parser.add_argument("--pool", required=True, help="the pool's name or address")
+    parser.add_argument("--venue", help="the venue it trades on, such as raydium")
+    parser.add_argument("--url", type=_address, help="the engine's address; by default the stack on this machine")
+    return parser.parse_args(arguments)
 
 
 def post_launch(url: str, launch: Launch, secret: str, now: datetime) -> int:

@@ -9,23 +9,32 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from infra.cloud import FunctionError, Target, target_of
+from infra.cloud import FunctionError, Target, add_target_options, named_target
+from infra.commands import failed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
+    options = _options(arguments)
+    target = named_target(options)
+    try:
+        pairs = call_market(target, request_of(options.pair, options.base_price, options.walk, options.reset))
+    except FunctionError as error:
+        return failed(f"The market at {target.place} cannot be steered: {error}")
+    Console().print(_table(pairs) if pairs else "No pair is set: each has the price it started with.")
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.market", description=__doc__)
     parser.add_argument("pair", nargs="?", help="tokenIn/tokenOut")
     parser.add_argument("base_price", nargs="?", metavar="base-price", help="tokenOut per tokenIn")
     parser.add_argument("--walk", help="how far the price wanders from its base, as a fraction from 0 to 0.5")
     parser.add_argument("--reset", action="store_true", help="give the pair, or all, the price it started with")
-    parser.add_argument("--stage", default="local")
-    parser.add_argument("--endpoint-url", help="where the cloud is, if not at AWS")
-    parser.add_argument("--region")
+    add_target_options(parser)
     options = parser.parse_intermixed_args(arguments)
     steers = options.base_price is not None or options.walk is not None
     if options.reset and steers:
@@ -34,14 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("which pair should be steered?")
     if options.pair is not None and not steers and not options.reset:
         parser.error(f"say a base price for {options.pair}, or --walk, or --reset")
-    target = target_of(options.stage, options.region, options.endpoint_url)
-    try:
-        pairs = call_market(target, request_of(options.pair, options.base_price, options.walk, options.reset))
-    except (BotoCoreError, ClientError, FunctionError) as error:
-        print(f"The market at {target.place} cannot be steered: {error}", file=sys.stderr)
-        return 1
-    Console().print(_table(pairs) if pairs else "No pair is set: each has the price it started with.")
-    return 0
+    return options
 
 
 def request_of(

@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg
 import yoyo
 
+from infra.commands import failed
+
 MIGRATIONS = Path(__file__).parents[1] / "chalicelib" / "store" / "migrations"
 MIGRATION_LOCK = 0x6F72646572  # "order": any number will do, as long as everyone who migrates uses the same
 
@@ -41,19 +43,20 @@ def _yoyo_url(database_url: str) -> str:
     return f"postgresql+psycopg://{address}"
 
 
-def main() -> None:
-    """Migrate the database that ``DATABASE_URL`` names and say what was done."""
+def main() -> int:
+    """Migrate the database that ``DATABASE_URL`` names and say what was done; returns the exit code."""
     database_url = os.environ.get("DATABASE_URL")
     if not database_url:
-        sys.exit("DATABASE_URL is not set: which database should be migrated?")
+        return failed("DATABASE_URL is not set: which database should be migrated?")
     try:
         applied = migrate(database_url)
     except psycopg.Error as error:
-        sys.exit(f"The database could not be migrated: {error}")
+        return failed(f"The database could not be migrated: {error}")
     for name in applied:
         print(f"applied {name}")
     print("The database is up to date.")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

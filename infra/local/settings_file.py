@@ -1,16 +1,15 @@
 """``.env``: the settings of this machine, for what runs on this machine."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from chalicelib.config import SettingsError, load_settings
+from infra.commands import EXIT_BAD_SETTINGS, failed
 
 SETTINGS_FILE = Path(__file__).parents[2] / ".env"
-EXIT_BAD_SETTINGS = 2
 
 
 def local_environment(environment: Mapping[str, str] = os.environ, file: Path = SETTINGS_FILE) -> dict[str, str]:
@@ -25,6 +24,5 @@ def local_environment(environment: Mapping[str, str] = os.environ, file: Path = 
     try:
         load_settings(whole)
     except SettingsError as error:
-        print(f"These settings cannot be used:\n{error}", file=sys.stderr)
-        raise SystemExit(EXIT_BAD_SETTINGS) from error
+        raise SystemExit(failed(f"These settings cannot be used:\n{error}", EXIT_BAD_SETTINGS)) from error
     return whole

@@ -2,7 +2,8 @@
 
 import pytest
 
-from infra.local.settings_file import EXIT_BAD_SETTINGS, local_environment
+from infra.commands import EXIT_BAD_SETTINGS
+from infra.local.settings_file import local_environment
 
 
 @pytest.fixture
