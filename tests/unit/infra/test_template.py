@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from app import EXECUTING_AT_ONCE, app
-from chalicelib.config import PRIORITY_SLOTS, load_settings
+from chalicelib.config import LOG_LEVELS, PRIORITY_SLOTS, SettingsError, load_settings
 from chalicelib.execution.executor import LEASE
+from chalicelib.execution.sqs_batches import FRESH_COPY_AFTER, LONGEST_OUTAGE_PAUSE
 from chalicelib.triggers import market_watch
 from infra.deployment import environment_variable, slots
 
@@ -50,6 +51,17 @@ def test_as_many_orders_execute_at_once_as_are_reserved():
     assert snipers == PRIORITY_SLOTS
     assert defaults["QueueMaxConcurrent"] == EXECUTING_AT_ONCE == 10
     assert defaults["OrdersMaxConcurrent"] + snipers == defaults["QueueMaxConcurrent"]
+
+
+def test_the_slots_of_the_code_the_settings_and_the_template_are_the_same():
+    (others,) = [source.maximum_concurrency for source in app.event_sources if source.name == "execute_order"]
+    at_once, not_snipers = (TEMPLATE["Parameters"][name] for name in ("QueueMaxConcurrent", "OrdersMaxConcurrent"))
+
+    assert at_once["Default"] == EXECUTING_AT_ONCE == load_settings({}).queue_max_concurrent
+    assert not_snipers["Default"] == others == EXECUTING_AT_ONCE - PRIORITY_SLOTS
+    for bound in ("MinValue", "MaxValue"):
+        assert not_snipers[bound] == at_once[bound] - PRIORITY_SLOTS
+    assert f"OrdersMaxConcurrent + {PRIORITY_SLOTS}" in at_once["Description"]
 
 
 def test_slots_follow_the_setting():
@@ -108,6 +120,14 @@ def test_both_dead_letter_queues_are_buried():
 
     queues = [event["Properties"]["Queue"]["Fn::GetAtt"][0] for event in events]
     assert sorted(queues) == ["OrdersDeadLetters", "SettlementsDeadLetters"]
+
+
+@pytest.mark.parametrize("queue", [name for name in QUEUES if "RedrivePolicy" in RESOURCES[name]["Properties"]])
+def test_a_message_that_only_waits_has_a_fresh_copy_long_before_it_would_be_buried(queue):
+    # The queue may take no copy for a while: then the message comes back at least every LONGEST_OUTAGE_PAUSE.
+    spare = RESOURCES[queue]["Properties"]["RedrivePolicy"]["maxReceiveCount"] - FRESH_COPY_AFTER
+
+    assert spare * LONGEST_OUTAGE_PAUSE >= 5 * 60
 
 
 @pytest.mark.parametrize("queue", QUEUES)
@@ -176,6 +196,25 @@ def test_the_defaults_of_the_template_are_those_of_the_settings():
     }
 
     assert load_settings(defaults) == load_settings({})
+
+
+NUMBERS = {name: parameter for name, parameter in TEMPLATE["Parameters"].items() if parameter["Type"] == "Number"}
+
+
+@pytest.mark.parametrize(
+    "parameter", sorted(NUMBERS.keys() - {"OrdersMaxConcurrent"})
+)  # follows from QueueMaxConcurrent
+@pytest.mark.parametrize(("bound", "beyond"), [("MinValue", -1), ("MaxValue", 1)])
+def test_the_template_takes_the_numbers_that_the_settings_take(parameter, bound, beyond):
+    variable, last = environment_variable(parameter), NUMBERS[parameter][bound]
+
+    load_settings({variable: str(last)})
+    with pytest.raises(SettingsError, match=f"{variable}='{last + beyond}'"):
+        load_settings({variable: str(last + beyond)})
+
+
+def test_the_template_takes_the_log_levels_that_the_settings_take():
+    assert tuple(TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"]) == LOG_LEVELS
 
 
 @pytest.mark.parametrize("parameter", ["DatabaseUrl", "RedisUrl", "LaunchWebhookSecret"])
