@@ -222,6 +222,8 @@ def test_what_holds_a_password_is_not_shown(parameter):
     assert TEMPLATE["Parameters"][parameter]["NoEcho"] is True
 
 
+# --- Permissions ---
+
 EXECUTION = {"OrdersQueue", "PriorityQueue"}
 SENDS_TO = {
     "api_handler": {*EXECUTION, "ReplaysQueue"},
@@ -238,15 +240,46 @@ SENDS_TO = {
     "dead_letters": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
     "steer_market": set(),
 }
+RECEIVES_FROM = {
+    "execute_order": EXECUTION,
+    "settle_orders": {"SettlementsQueue"},
+    "replay_events": {"ReplaysQueue"},
+    "bury_order": {"OrdersDeadLetters", "SettlementsDeadLetters"},
+}
+COUNTS = {"api_handler": {"OrdersQueue"}, "recover_orders": EXECUTION}
+"""The queues whose length a function asks for: the health check, and recovery, to tell stopped orders from queued."""
+PUSHES = {
+    *("api_handler", "websocket_message", "execute_order", "settle_orders"),
+    *("replay_events", "bury_order", "watch_market", "dead_letters"),
+}
+
+
+def queues_allowed(function, action):
+    """Return the queues to which a function may do this."""
+    return {
+        resource.split("-")[-2]
+        for statement in policy(function)["Statement"]
+        if f"sqs:{action}" in statement["Action"]
+        for resource in ([statement["Resource"]] if isinstance(statement["Resource"], str) else statement["Resource"])
+    }
 
 
 @pytest.mark.parametrize("function", CONFIG["lambda_functions"])
 def test_a_function_may_send_to_the_queues_it_sends_to_and_to_no_other(function):
-    allowed = {
-        resource.split("-")[-2]
-        for statement in policy(function)["Statement"]
-        if "sqs:SendMessage" in statement["Action"]
-        for resource in statement["Resource"]
-    }
+    assert queues_allowed(function, "SendMessage") == SENDS_TO[function]
 
-    assert allowed == SENDS_TO[function]
+
+@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
+def test_a_function_may_receive_from_the_queues_it_is_called_by_and_from_no_other(function):
+    queues = RECEIVES_FROM.get(function, set())
+
+    assert queues_allowed(function, "ReceiveMessage") == queues_allowed(function, "DeleteMessage") == queues
+    # Lambda itself asks for a queue's attributes where it polls.
+    assert queues_allowed(function, "GetQueueAttributes") == queues | COUNTS.get(function, set())
+
+
+@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
+def test_a_function_may_push_to_clients_if_it_has_news_for_them(function):
+    pushes = ["execute-api:ManageConnections" in statement["Action"] for statement in policy(function)["Statement"]]
+
+    assert any(pushes) == (function in PUSHES)
