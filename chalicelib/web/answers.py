@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from chalicelib.orders.order import Order, OrderEvent, Side, Status
+from chalicelib.orders.events import OrderEvent
+from chalicelib.orders.order import Order, Side, Status
 
 
 @dataclass(frozen=True)
