@@ -84,7 +84,7 @@ class Engine:
 
     @cached_property
     def replay_queue(self) -> Queue:
-        """New connections that have to be brought up to date."""
+        """Viewers that have to be brought up to date: of a new connection, or all of an order."""
         return Queue(self.settings.replays_queue_url)
 
     @cached_property

@@ -1,21 +1,22 @@
 """At most so many orders start in a minute, evenly, in order of arrival, whatever arrives at once.
 
-Generic cell rate algorithms (ITU-T I.371), each one number in Redis. Lanes hand out turns: an order takes one when it
-is accepted, a thousand orders at once get a thousand turns one interval apart, and each order's message arrives when
-its turn has come. The gate watches the starts: after an outage many turns are overdue at once, and it lets through
-only as many as the rate allows, with a few seconds' worth of tolerance for messages that SQS, which counts whole
-seconds, brings late. Whom it does not let through gets a place there, a time at which to come back.
+At 100 orders a minute, one each 0.6 s:
 
-Lanes keep orders out of each other's way. Arrivals have the whole rate. What the market watch triggers, perhaps
-thousands at once, is spread over half of it, and also without a rate over half of what the slots carry, so that
-arrivals go on; stops have such a lane of their own. Snipers wait for nobody but each other. A closed gate does not
-stop a sniper: all who have a place there move back by one interval, so that the rate is kept. Where a closed gate
-would let several overdue snipers pass at once, the overtaking watches them: one an interval, without tolerance.
+- **Turns.** A thousand orders arrive at once. When it is accepted each takes the next turn of its lane: the first one
+  now, the second one in 0.6 s, the last one in ten minutes. Its message is delivered when its turn has come.
+- **The gate.** After an outage a thousand turns are overdue, and all their messages come at once. The gate watches
+  the starts: it lets through what the rate allows, and a few seconds' worth more (``TOLERANCE_SECONDS``), because SQS
+  counts whole seconds and brings messages late. Each of the others gets a place: a time to come back at, 0.6 s apart.
+- **Lanes** keep orders out of each other's way. Arrivals have the whole rate. What the market watch triggers, perhaps
+  thousands at once, is spread over half of it, and also without a rate over half of what the slots carry, so that
+  arrivals go on; stops have such a lane of their own. Snipers wait for nobody but each other.
+- **Overtaking.** A closed gate does not stop a sniper: all who have a place move back by 0.6 s, so that the rate is
+  kept. Where several overdue snipers would pass at once, they pass one an interval, without tolerance.
 
-So no stretch of time sees more starts than the rate and the tolerance allow, and one more where snipers pass.
-
-An order keeps its turn until it starts; asking again takes no other, and a retry is no start. An order that waited in
-the book and was triggered takes a new turn.
+So no stretch of time sees more starts than the rate and the tolerance allow, and one more where snipers pass. An order
+keeps its turn until it starts; asking again takes no other, and a retry is no start. An order that waited in the book
+and was triggered takes a new turn. Turns and the gate are generic cell rate algorithms (ITU-T I.371), each one number
+in Redis.
 """
 
 import math

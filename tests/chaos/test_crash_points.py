@@ -30,7 +30,7 @@ from chalicelib.streaming import viewers
 from chalicelib.triggers.launches import DeliveryRepeated
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.faults import FaultRates
-from chalicelib.venues.simulated.market import Prices, SteeredPair
+from chalicelib.venues.simulated.prices import Prices, SteeredPair
 from chalicelib.venues.venue import Quote, VenueUnavailable
 from tests.builders import NOON, order_body
 from tests.chaos.crashes import Clock, Fate, Kill, Killed, MemoryQueue, event_of

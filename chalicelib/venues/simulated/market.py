@@ -1,37 +1,17 @@
-"""The simulated market: base prices that operators set and let walk while it runs, and how a venue's price differs.
-
-An order that waits is woken by one process and executed by another, and both must see the same market. So no price is
-drawn afresh: each is a function of the base price, which stands in a table (``simulated_market``), and of the time.
-"""
+"""The simulated market: base prices in a table (``simulated_market``), which operators set while it runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
 
 from chalicelib.clock import Clock
-from chalicelib.orders.tokens import EXACT, PRICE_DIGITS, TOKENS, round_price
+from chalicelib.orders.tokens import PRICE_DIGITS, TOKENS, round_price
 from chalicelib.resources.postgres import Database
-from chalicelib.venues.simulated.chance import Chance
-from chalicelib.venues.simulated.noise import smooth, wander
-
-# What one token is worth in dollars; a pair's base price is the ratio of two until it is set. A token that is not here
-# has no pool before that.
-DOLLARS = {
-    "SOL": Decimal(150),
-    "USDC": Decimal(1),
-    "USDT": Decimal(1),
-    "RAY": Decimal("2.5"),
-    "JUP": Decimal("0.8"),
-    "BONK": Decimal("0.00002"),
-}
+from chalicelib.venues.simulated.prices import Prices, SteeredPair, reverse
 
 REREAD_SECONDS = 0.2
-WOBBLE_SECONDS = 10.0
-WALK_SECONDS = (240.0, 60.0, 15.0)
 LOWEST_PRICE, HIGHEST_PRICE = Decimal("1e-15"), Decimal("1e15")
 WIDEST_WALK = Decimal("0.5")
 
@@ -46,18 +26,6 @@ _RESET = "DELETE FROM simulated_market WHERE pair IN (%(pair)s, %(reverse)s)"
 _RESET_ALL = "DELETE FROM simulated_market"
 
 
-class SteeredPair(msgspec.Struct, frozen=True, kw_only=True):
-    """A pair whose base price was set, as a row of the table.
-
-    ``walk`` is how far the base price wanders from it, as a fraction of it.
-    """
-
-    pair: str
-    base_price: Decimal
-    walk: Decimal
-    set_at: datetime
-
-
 class ListedPair(msgspec.Struct, frozen=True, kw_only=True):
     """A steered pair and where its walk has led it by now."""
 
@@ -65,64 +33,10 @@ class ListedPair(msgspec.Struct, frozen=True, kw_only=True):
     current_base: Decimal
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """The market at one moment: a function of what was set, the seed and the time."""
-
-    steered: Mapping[str, SteeredPair]
-    seed: str | None
-    at: datetime
-
-    def base(self, pair: str) -> Decimal | None:
-        """Return the base price of ``tokenIn/tokenOut``, or None when it has no pool.
-
-        It is what was set, or one divided by what was set for the reverse pair, or the ratio of two prices in dollars.
-        What was set walks: it wanders smoothly within ± ``walk`` of the set value, drifting over minutes and jittering
-        over a quarter of one. When it is set it is somewhere within these bounds, not necessarily at the set value:
-        the walk depends on nothing but the seed, the pair and the time.
-        """
-        if (steered := self.steered.get(pair)) is not None:
-            return self._walked(steered)
-        if (steered := self.steered.get(_reverse(pair))) is not None:
-            return EXACT.divide(1, self._walked(steered))
-        token_in, _, token_out = pair.partition("/")
-        if token_in not in DOLLARS or token_out not in DOLLARS:
-            return None
-        return EXACT.divide(DOLLARS[token_in], DOLLARS[token_out])
-
-    def mid(self, venue: str, pair: str, price_range: tuple[Decimal, Decimal]) -> Decimal | None:
-        """Return a venue's mid price to twelve digits, or None when it has no pool.
-
-        It is ``base × (low + r × (high − low))`` for ``price_range`` = (low, high) and ``r`` in 0…1. With a seed ``r``
-        is a constant of seed, venue and pair, so that nothing but the base price moves the price. Without one, ``r``
-        moves on a little every second.
-        """
-        base = self.base(pair)
-        if base is None:
-            return None
-        low, high = price_range
-        share = Decimal(str(self._wobble(venue, pair)))
-        return round_price(EXACT.multiply(base, low + share * (high - low)))
-
-    def dollars(self, pair: str) -> Decimal:
-        """Return what tokenIn is worth in dollars; one that has just launched is worth what it trades for."""
-        token_in, _, token_out = pair.partition("/")
-        return DOLLARS.get(token_in) or EXACT.multiply(self.base(pair) or 1, DOLLARS.get(token_out, Decimal(1)))
-
-    def _wobble(self, venue: str, pair: str) -> float:
-        if self.seed is not None:
-            return Chance(self.seed).uniform(0, 1, "wobble", venue, pair)
-        return smooth("", self.at, WOBBLE_SECONDS, "wobble", venue, pair)
-
-    def _walked(self, steered: SteeredPair) -> Decimal:
-        away = Decimal(str(wander(self.seed or "", self.at, WALK_SECONDS, "walk", steered.pair)))
-        return EXACT.multiply(steered.base_price, 1 + steered.walk * away)
-
-
 class Market:
     """The market as it is now, and the operators' hand on it.
 
-    What was set is read again when it is older than ``REREAD_SECONDS``: each order is quoted by two venues at once.
+    What was set is read again when it is older than ``REREAD_SECONDS``: each order is quoted by all venues at once.
     Every method raises ``ResourceUnavailable`` when Postgres does not answer.
     """
 
@@ -163,7 +77,7 @@ class Market:
             raise ValueError(f"basePrice is {base_price}; it must be a number from {LOWEST_PRICE} to {HIGHEST_PRICE}")
         elif round_price(base_price) != base_price:
             raise ValueError(f"basePrice is {base_price}; it must have at most {PRICE_DIGITS} significant digits")
-        values = {"pair": pair, "reverse": _reverse(pair), "base_price": base_price, "walk": share}
+        values = {"pair": pair, "reverse": reverse(pair), "base_price": base_price, "walk": share}
         self._database.run(_SET, values)
         self._last_read = None
 
@@ -177,7 +91,7 @@ class Market:
             self._database.run(_RESET_ALL, {})
         else:
             _check_pair(pair)
-            self._database.run(_RESET, {"pair": pair, "reverse": _reverse(pair)})
+            self._database.run(_RESET, {"pair": pair, "reverse": reverse(pair)})
         self._last_read = None
 
     def listing(self) -> list[ListedPair]:
@@ -238,11 +152,6 @@ def _listed(listed: ListedPair) -> dict[str, str]:
         "setAt": steered.set_at.isoformat(),
         "currentBase": f"{listed.current_base:f}",
     }
-
-
-def _reverse(pair: str) -> str:
-    token_in, _, token_out = pair.partition("/")
-    return f"{token_out}/{token_in}"
 
 
 def _check_pair(pair: str) -> None:

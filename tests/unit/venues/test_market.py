@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.orders.tokens import TOKENS
-from chalicelib.venues.simulated.market import DOLLARS, Market, Prices, SteeredPair
+from chalicelib.venues.simulated.market import Market
+from chalicelib.venues.simulated.prices import DOLLARS, Prices, SteeredPair
 from tests.builders import NOON
 from tests.clocks import StoppedClock
 
