@@ -193,7 +193,7 @@ def test_a_replay_that_is_cut_off_goes_on_where_it_stopped(
     engine = make_engine()
     order = engine.store.find(order_id)
     for step in (1, 2):
-        engine.store.route(order, worker, "raydium", {"step": step})
+        engine.store.route(order, worker, "raydium", News("routing", {"step": step}))
     engine.viewers.watch(order_id, "viewer", 0, replay=True)
     fail_once(connections, failing)
 
@@ -247,7 +247,7 @@ def test_a_viewer_that_had_the_end_while_redis_was_gone_is_let_go_once_it_is_bac
 def test_how_far_a_cut_off_replay_got_is_not_noted_for_who_has_subscribed_anew_since(make_engine, claimed, connections):
     order_id, worker = claimed
     engine = make_engine()
-    engine.store.route(engine.store.find(order_id), worker, "raydium", {})
+    engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED)
     engine.viewers.watch(order_id, "viewer", 0, replay=True)
 
     def resubscribe_and_fail(_):
