@@ -38,7 +38,6 @@ class Target:
 
     @property
     def emulated(self) -> bool:
-        """Whether this is an emulator."""
         return self.stage in EMULATED_STAGES
 
     @property

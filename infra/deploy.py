@@ -2,7 +2,7 @@
 
 One path for AWS and for every emulator of it. What is deployed is decided first, as plain data (``infra.deployment``),
 and so is what CloudFormation's answers mean (``infra.cloudformation``); here it is carried out. So both can be tested
-without a cloud, and every call to one is in this file.
+without a cloud, and every call that changes one is in this file.
 """
 
 import argparse

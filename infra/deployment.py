@@ -32,7 +32,6 @@ class Upload:
     """Whether an object of this name is already the right one."""
 
     def read(self) -> bytes:
-        """Return the content."""
         return self.content.read_bytes() if isinstance(self.content, Path) else self.content
 
 
@@ -112,15 +111,18 @@ def adapt_for_emulator(template: Template, parameters: Mapping[str, str]) -> Tem
         if declared["Type"] == "Number"
     }
     resources = {
-        name: _with_numbers(resource, numbers)
+        name: _deploying_itself(_with_numbers(resource, numbers))
         for name, resource in template["Resources"].items()
         if resource["Type"] != "AWS::ApiGatewayV2::Deployment"
     }
-    for name, resource in resources.items():
-        if resource["Type"] == "AWS::ApiGatewayV2::Stage":
-            properties = {key: value for key, value in resource["Properties"].items() if key != "DeploymentId"}
-            resources[name] = {**resource, "Properties": {**properties, "AutoDeploy": True}}
     return {**template, "Resources": resources}
+
+
+def _deploying_itself(resource: dict[str, Any]) -> dict[str, Any]:
+    if resource["Type"] != "AWS::ApiGatewayV2::Stage":
+        return resource
+    properties = {key: value for key, value in resource["Properties"].items() if key != "DeploymentId"}
+    return {**resource, "Properties": {**properties, "AutoDeploy": True}}
 
 
 def _with_numbers(part: Any, numbers: Mapping[str, int]) -> Any:

@@ -75,10 +75,8 @@ def post_launch(url: str, launch: Launch, secret: str, now: datetime) -> int:
         raise LaunchError(f"The launch cannot be signed: {unusable}.") from unusable
     address = f"{url.rstrip('/')}/api/launches"
     request = urllib.request.Request(address, body, {"Content-Type": "application/json", **headers})
-    # A proxy from the user's environment knows nothing of this machine's loopback.
-    proxies = urllib.request.ProxyHandler({} if _is_this_machine(url) else None)
     try:
-        with urllib.request.build_opener(proxies).open(request, timeout=PATIENCE_SECONDS) as answer:
+        with _opener(url).open(request, timeout=PATIENCE_SECONDS) as answer:
             return int(json.load(answer)["ordersWoken"])
     except urllib.error.HTTPError as refused:
         raise LaunchError(_refusal(refused.code, refused.read())) from refused
@@ -89,6 +87,12 @@ def post_launch(url: str, launch: Launch, secret: str, now: datetime) -> int:
         ) from unreachable
     except (HTTPException, ValueError, LookupError, TypeError) as strange:
         raise LaunchError(f"What answers at {address} is not the engine: {strange!r}.") from strange
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    # A proxy from the user's environment knows nothing of this machine's loopback.
+    proxies: dict[str, str] | None = {} if _is_this_machine(url) else None
+    return urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
 
 
 def _refusal(status: int, body: bytes) -> str:

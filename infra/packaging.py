@@ -73,6 +73,7 @@ def build_package(
         archive, template_file, record = build / "out" / "deployment.zip", build / "out" / "sam.json", build / "inputs"
         inputs = inputs_digest(project, stage)
         if not (record.exists() and record.read_text() == inputs and archive.exists()):
+            # Whoever is interrupted while building must not leave the record of a whole package.
             record.unlink(missing_ok=True)
             dependencies = _install_dependencies(project / "requirements.txt", build_root, stage, report)
             _copy_sources(project, build, stage, dependencies)
