@@ -46,20 +46,7 @@ class Publisher:
     def publish(self, step: Step) -> None:
         """Log, count and push one committed step."""
         order, event = step
-        details = event.details
-        logger.info(
-            f"order {event.event}",
-            orderId=order.order_id,
-            userId=order.user_id,
-            step=event.event,
-            seq=event.seq,
-            dex=order.chosen_dex,
-            quotes=details.get("quotes"),
-            txHash=event.tx_hash,
-            executedPrice=event.executed_price,
-            error=event.error,
-        )
-        count(f"Orders{event.event.capitalize()}")
+        _record(step)
         try:
             audience = self._viewers.publish(order.order_id, event.seq, encode_json(order))
         except ResourceUnavailable as unavailable:
@@ -185,3 +172,20 @@ class Publisher:
                 return True
             self._clock.sleep(pause)
         return self._connections.post(connection_id, data)
+
+
+def _record(step: Step) -> None:
+    order, event = step
+    logger.info(
+        f"order {event.event}",
+        orderId=order.order_id,
+        userId=order.user_id,
+        step=event.event,
+        seq=event.seq,
+        dex=order.chosen_dex,
+        quotes=event.details.get("quotes"),
+        txHash=event.tx_hash,
+        executedPrice=event.executed_price,
+        error=event.error,
+    )
+    count(f"Orders{event.event.capitalize()}")
