@@ -173,7 +173,7 @@ def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:
         SettingsError: a setting has a value that cannot be used.
     """
     settings = load_settings(environment)
-    resolved = {**environment, **slots(settings)}
+    resolved = {**environment, **slots(settings), "LOG_LEVEL": settings.log_level}
     if environment.get("POSTGRES_HOST", "").strip():
         resolved["DATABASE_URL"] = settings.database_url
     if environment.get("REDIS_HOST", "").strip():

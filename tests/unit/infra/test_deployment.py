@@ -195,3 +195,7 @@ def test_a_bad_setting_is_named_before_anything_is_deployed():
 
 def test_a_database_that_is_not_named_is_not_guessed():
     assert "DATABASE_URL" not in resolve_settings({})
+
+
+def test_a_log_level_goes_to_the_template_as_the_template_writes_it():
+    assert resolve_settings({"LOG_LEVEL": "debug"})["LOG_LEVEL"] == "DEBUG"
