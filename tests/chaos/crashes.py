@@ -1,40 +1,39 @@
 """A process that can be killed at any of its side effects, and the queues that outlive it.
 
 The engine is the real one, on the real Postgres and Redis. What stands between it and the world is wrapped so that
-the n-th side effect of a run is cut off, right before or right after it happened. What a kill leaves behind is then
-delivered again, to a new process, until nothing moves any more.
+a run can be cut off right before its n-th side effect. What a kill leaves behind is then delivered again, to a new
+process, until nothing moves any more.
+
+A kill right after an effect needs no run of its own: it leaves what a kill right before the next effect leaves. The
+memory of the process is gone either way, and nothing changes the world between two effects, because whatever
+changes it is counted, one at a time: what the engine does, and what is done around it, such as receiving a message,
+answering a client, or moving the market. So the kills before every effect, and before the end, are all there are.
+``Fate`` checks both premises, the second one on every run that it is given a look at the world for.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 from chalicelib.resources.sqs import Queue
-
-Moment = Literal["before", "after"]
 
 
 class Killed(BaseException):
     """The process is gone. No handler of the engine may catch it."""
 
 
-@dataclass(frozen=True)
-class Kill:
-    """Cut off the side effect number ``effect`` of a process, counted from 1."""
-
-    effect: int
-    moment: Moment
-
-    def __str__(self) -> str:
-        return f"{self.moment} effect {self.effect}"
-
-
 class Fate:
-    """Decides when the current process dies: at each of ``kills`` in turn, counted anew after each."""
+    """Decides when the current process dies: before the effects that ``kills`` number from 1, counted anew after each.
 
-    def __init__(self, kills: Iterable[Kill]) -> None:
+    ``look`` returns the state of the world; with it, every change between two effects is an error.
+    """
+
+    def __init__(self, kills: Iterable[int], look: Callable[[], object] | None = None) -> None:
         self._kills = list(kills)
+        self._look = look
+        self._seen = look() if look else None
         self._effects = 0
         self.log: list[str] = []
 
@@ -44,26 +43,29 @@ class Fate:
         return not self._kills
 
     def wrap(self, name: str, effect: Callable[..., Any]) -> Callable[..., Any]:
-        """Count each call of ``effect``, and cut it off when its time has come."""
+        """Count each call of ``effect``, and die before it when its time has come."""
 
         def counted(*arguments: Any, **named: Any) -> Any:
-            self._effects += 1
-            self.log.append(name)
-            kill = self._kills[0] if self._kills and self._kills[0].effect == self._effects else None
-            if kill and kill.moment == "before":
-                self._die()
+            self.reach(name)
             try:
                 return effect(*arguments, **named)
             finally:
-                if kill:
-                    self._die()
+                if self._look:
+                    self._seen = self._look()
 
         return counted
 
-    def _die(self) -> None:
-        self._kills.pop(0)
-        self._effects = 0
-        raise Killed
+    def reach(self, name: str) -> None:
+        """Count a moment before something happens, and die when its time has come."""
+        self._effects += 1
+        self.log.append(name)
+        assert threading.current_thread() is threading.main_thread(), f"{name}: effects would overlap"
+        if self._look:
+            assert self._look() == self._seen, f"something that is not counted changed the world before: {name}"
+        if self._kills and self._kills[0] == self._effects:
+            self._kills.pop(0)
+            self._effects = 0
+            raise Killed
 
 
 @dataclass
