@@ -1,7 +1,9 @@
 """A real Postgres and Redis, started once for all tests that need them and empty for each."""
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,8 +17,25 @@ from infra.migrate import migrate
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
-    server = LocalPostgres(tmp_path_factory.mktemp("postgres"), os.environ)
+def make_data_dir() -> Iterator[Callable[[], Path]]:
+    """Make empty folders for servers, which are gone after the last test.
+
+    Not below pytest's: each pytest that starts closes its folder to other users, and so to the Postgres that another
+    one, which root runs as well, has started there as such a user.
+    """
+    with tempfile.TemporaryDirectory(prefix="engine-tests-", ignore_cleanup_errors=True) as folder:
+        yield lambda: Path(tempfile.mkdtemp(dir=folder))
+
+
+@pytest.fixture
+def data_dir(make_data_dir: Callable[[], Path]) -> Path:
+    """Return an empty folder for the servers of one test."""
+    return make_data_dir()
+
+
+@pytest.fixture(scope="session")
+def postgres(make_data_dir: Callable[[], Path]) -> Iterator[LocalPostgres]:
+    server = LocalPostgres(make_data_dir(), os.environ)
     try:
         server.start()
         # No test pulls the plug on it, and a busy disk must not make a commit take longer than the engine waits.
@@ -30,8 +49,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRedis]:
-    server = LocalRedis(tmp_path_factory.mktemp("redis"), os.environ)
+def redis_server(make_data_dir: Callable[[], Path]) -> Iterator[LocalRedis]:
+    server = LocalRedis(make_data_dir(), os.environ)
     try:
         server.start()
         yield server
@@ -88,8 +107,8 @@ def database(connection: psycopg.Connection[dict[str, Any]]) -> Database:
     # For a few rows, deleting is many times faster than truncating, which makes new files.
     simulated = ("simulated_transactions", "simulated_faults", "simulated_market")
     launches = ("launches", "launch_deliveries")
-    for table in ("dead_letters", *simulated, *launches, "swaps", "order_events", "orders"):
-        connection.execute(f"DELETE FROM {table}")
+    tables = ("dead_letters", *simulated, *launches, "swaps", "order_events", "orders")
+    connection.execute(";".join(f"DELETE FROM {table}" for table in tables))
     connection.execute("INSERT INTO simulated_faults DEFAULT VALUES")
     return Database(connection)
 

@@ -23,6 +23,9 @@ class LocalEmulator:
             command=[sys.executable, "-m", "ministack"],
             environment=self._settings(plain_environment(environment)),
             log_file=data_dir / "logs" / "emulator.log",
+            # It waits for every call in flight, and the market watch always is in one, for up to a minute. What a
+            # killed call leaves undone, the next start takes up.
+            grace_seconds=0.5,
         )
 
     def start(self) -> None:

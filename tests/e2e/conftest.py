@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -28,8 +29,8 @@ def settings() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> Iterator[Stack]:
-    with Stack(port=0, data_dir=tmp_path_factory.mktemp("stack"), environment=settings) as running:
+def stack(make_data_dir: Callable[[], Path], settings: dict[str, str]) -> Iterator[Stack]:
+    with Stack(port=0, data_dir=make_data_dir(), environment=settings) as running:
         yield running
 
 

@@ -69,9 +69,9 @@ def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_ctrl_c_leaves_no_process_behind(data_dir: Path, settings: dict[str, str]) -> None:
     port = free_port()
-    with started("infra.local", "--data-dir", tmp_path, settings={**settings, "PORT": port}) as process:
+    with started("infra.local", "--data-dir", data_dir, settings={**settings, "PORT": port}) as process:
         processes = running_stack(process, port)
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
@@ -81,9 +81,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, settings: dict[str, str
     assert still_running(processes) == []
 
 
-def test_killed_stack_takes_its_services_with_it(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_killed_stack_takes_its_services_with_it(data_dir: Path, settings: dict[str, str]) -> None:
     port = free_port()
-    with started("infra.local", "--data-dir", tmp_path, settings={**settings, "PORT": port}) as process:
+    with started("infra.local", "--data-dir", data_dir, settings={**settings, "PORT": port}) as process:
         processes = running_stack(process, port)
         # A Lambda process ends with the call that it is serving, and that may take a minute.
         services = [child for child in processes if child.ppid() == process.pid]
@@ -96,9 +96,9 @@ def test_killed_stack_takes_its_services_with_it(tmp_path: Path, settings: dict[
     assert still_running(services) == []
 
 
-def test_service_that_dies_is_named_and_takes_the_stack_with_it(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_service_that_dies_is_named_and_takes_the_stack_with_it(data_dir: Path, settings: dict[str, str]) -> None:
     port = free_port()
-    with started("infra.local", "--data-dir", tmp_path, settings={**settings, "PORT": port}) as process:
+    with started("infra.local", "--data-dir", data_dir, settings={**settings, "PORT": port}) as process:
         processes = running_stack(process, port)
         next(child for child in processes if "redis" in child.name()).kill()
         printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
@@ -108,10 +108,10 @@ def test_service_that_dies_is_named_and_takes_the_stack_with_it(tmp_path: Path, 
     assert still_running(processes) == []
 
 
-def test_busy_port_is_named_with_what_to_do(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_busy_port_is_named_with_what_to_do(data_dir: Path, settings: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, printed = outcome("infra.local", "--data-dir", tmp_path, settings={**settings, "PORT": port})
+        code, printed = outcome("infra.local", "--data-dir", data_dir, settings={**settings, "PORT": port})
 
     assert code == 1
     assert f"Port {port} is in use by" in printed

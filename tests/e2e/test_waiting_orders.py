@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -186,15 +187,12 @@ def test_a_forged_or_repeated_launch_is_refused(announce: Callable[..., Answer])
     assert {answer.content_type for answer in answers} == {"application/problem+json"}
 
 
-def test_waiting_orders_go_on_waiting_after_a_restart_of_everything(
-    tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]
-) -> None:
-    folder = tmp_path_factory.mktemp("restarted")
-    with Stack(port=0, data_dir=folder, environment=settings) as before:
+def test_waiting_orders_go_on_waiting_after_a_restart_of_everything(data_dir: Path, settings: dict[str, str]) -> None:
+    with Stack(port=0, data_dir=data_dir, environment=settings) as before:
         client = Client(before.url, before.websocket_url)
         with waiting(client, **LIMIT, limitPrice=2.5) as (order_id, _):
             pass
-    with Stack(port=0, data_dir=folder, environment=settings) as after:
+    with Stack(port=0, data_dir=data_dir, environment=settings) as after:
         client = Client(after.url, after.websocket_url)
         assert client.get(f"/api/orders/{order_id}").body["waitsFor"] == "price"
         with psycopg.connect(after.database_url) as connection:
