@@ -38,21 +38,6 @@ def test_another_process_sees_a_price_that_was_set_at_its_next_fresh_look(engine
     assert abs(other.fresh_prices().base("USDC/SOL") * 140 - 1) < Decimal("1e-50")
 
 
-def test_another_process_quotes_by_the_old_price_for_a_fifth_of_a_second_at_most(engine, database, postgres):
-    clock = StoppedClock()
-    connection = Database(postgres.url)
-    try:
-        seen = Market(connection, "s", clock)
-        assert seen.prices().base("SOL/USDC") == 150
-        engine.market.steer("SOL/USDC", Decimal(140))
-        clock.pass_time(0.19)
-        assert seen.prices().base("SOL/USDC") == 150
-        clock.pass_time(0.01)
-        assert seen.prices().base("SOL/USDC") == 140
-    finally:
-        connection.close()
-
-
 def test_a_look_at_the_pools_sees_what_another_process_has_just_set(engine, make_engine):
     watch = make_engine().router
     (before, _) = watch.market_prices([("SOL", "USDC")])

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import app
-from chalicelib.resources import ResourceUnavailable
-from tests.builders import order_body
 from tests.clocks import StoppedClock
 from tests.integration.cloud import CONTEXT, NO_DATABASE
 from tests.integration.venues import fail_once, trouble_chain
@@ -192,13 +190,3 @@ def test_the_schedule_starts_a_watch(engine, monkeypatch):
     monkeypatch.setattr("chalicelib.execution.recovery.WATCH_SECONDS", 0.0)
 
     assert app.recover_orders(SCHEDULED, CONTEXT) == {"recovered": 0}
-
-
-def test_an_accepted_order_survives_a_queue_that_refuses_messages(api, engine, queues, monkeypatch, database):
-    def refuse(*_, **__):
-        raise ResourceUnavailable("SQS", "no answer")
-
-    engine.order_queue.send = refuse
-
-    assert api.post(order_body()).status == 200
-    assert database.count("orders") == 1

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from msgspec.structs import replace
 
 from chalicelib.execution.settlement import EXPIRY_MARGIN
 from chalicelib.venues.simulated.faults import FaultRates
@@ -260,15 +259,3 @@ def test_a_retry_that_cannot_be_queued_waits_for_recovery(make_engine, submitted
 
     assert database.order(order_id)["status"] == "pending"
     assert queues.orders.count() == 0
-
-
-def test_a_swap_too_late_to_land_in_its_lifetime_never_lands(engine, submitted, database):
-    """Otherwise it could land beside the one that replaced it."""
-    order_id = submitted()
-    (swap,) = database.swaps(order_id)
-    database.change("DELETE FROM simulated_transactions")
-    _, sent = engine.store.in_flight([order_id])[0]
-    assert bytes(swap["payload"]) == sent.payload
-    engine.chain.submit(replace(sent, expires_at=engine.clock.now()))
-
-    assert database.count("simulated_transactions") == 0

@@ -73,6 +73,7 @@ def test_venues_may_fail_to_quote(api, queues, set_fault, database):
 
 
 def test_a_swap_that_cannot_land_before_it_expires_never_lands(make_engine, serve, api, queues, set_fault, database):
+    """Otherwise it could land beside the one that replaced it."""
     set_fault("transaction_lifetime", 1)
     serve(make_engine(MOCK_LATENCY="1"))
     api.place()

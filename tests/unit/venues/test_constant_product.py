@@ -1,6 +1,7 @@
 """The price of a swap in a constant-product pool."""
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -47,10 +48,14 @@ def test_the_fee_is_taken_from_what_goes_in():
     assert quote(Side.BUY, amount="1").amount_out == Decimal("100.401305")
 
 
-def test_a_sell_is_rounded_down_and_a_buy_up_to_a_base_unit():
-    sell, buy = quote(amount="0.123456789"), quote(Side.BUY, amount="0.123456789")
+@given(AMOUNTS, PRICES, FEES, LIQUIDITY)
+def test_a_sell_is_rounded_down_and_a_buy_up_to_a_base_unit(amount, price, fee, liquidity):
+    sell, buy = (quote(side, amount, price, fee, liquidity) for side in Side)
+    d, kept, x = Fraction(amount), 1 - Fraction(fee), Fraction(liquidity)
+    y = x * Fraction(price)
 
-    assert sell.amount_out <= Decimal("0.123456789") * sell.net_price + UNIT
+    assert 0 <= y * d * kept / (x + d * kept) - Fraction(sell.amount_out) <= Fraction(UNIT)
+    assert 0 <= Fraction(buy.amount_out) - y * d / ((x - d) * kept) <= Fraction(UNIT)
     assert (sell.amount_out / UNIT) % 1 == (buy.amount_out / UNIT) % 1 == 0
 
 

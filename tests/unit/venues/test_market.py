@@ -137,15 +137,6 @@ def test_pairs_walk_apart():
 # --- A venue's own price ---
 
 
-@pytest.mark.parametrize(("low", "high"), [("0.98", "1.02"), ("0.97", "1.02")])
-def test_without_a_seed_prices_fill_the_range_in_time(low, high):
-    width = Decimal(high) - Decimal(low)
-    factors = [prices(seconds=second).mid("raydium", "USDC/USDT", (Decimal(low), Decimal(high))) for second in HOUR]
-
-    assert Decimal(low) <= min(factors) < Decimal(low) + width / 10
-    assert Decimal(high) - width / 10 < max(factors) <= Decimal(high)
-
-
 def test_with_seeds_prices_fill_the_range_over_the_seeds():
     factors = [prices(seed=str(seed)).mid("raydium", "USDC/USDT", RANGE) for seed in range(300)]
 
@@ -185,7 +176,7 @@ def test_venues_and_pairs_differ(seed):
 
 
 def test_another_seed_gives_other_prices():
-    assert prices(seed="a").mid("raydium", "SOL/USDC", RANGE) != prices(seed="b").mid("raydium", "SOL/USDC", RANGE)
+    assert len({prices(seed=seed).mid("raydium", "SOL/USDC", RANGE) for seed in ("a", "b", None)}) == 3
 
 
 @pytest.mark.parametrize("seed", [None, "s"])
@@ -206,9 +197,9 @@ def test_the_table_is_read_again_after_a_fifth_of_a_second():
 
     assert seen.prices().base("SOL/USDC") == 150
     table.rows = [row("SOL/USDC", "140")]
-    clock.pass_time(0.15)
+    clock.pass_time(0.19)
     assert seen.prices().base("SOL/USDC") == 150
-    clock.pass_time(0.1)
+    clock.pass_time(0.01)
     assert seen.prices().base("SOL/USDC") == 140
     assert table.reads == 2
 

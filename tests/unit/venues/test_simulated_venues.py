@@ -113,19 +113,6 @@ def test_with_a_seed_the_same_order_gets_the_same_numbers_whatever_runs_beside()
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        lambda: venues("other")["raydium"].quote(a_trade(), 0),
-        lambda: venues("seed")["meteora"].quote(a_trade(), 0),
-        lambda: venues("seed")["raydium"].quote(a_trade("SOL/USDT"), 0),
-        lambda: venues()["raydium"].quote(a_trade(), 0),
-    ],
-)
-def test_another_seed_venue_or_pair_gets_another_price(other):
-    assert other().price != venues("seed")["raydium"].quote(a_trade(), 0).price
-
-
-@pytest.mark.parametrize(
     ("seed", "venue", "trade", "attempt"),
     [
         ("other", "raydium", a_trade(), 0),
