@@ -29,6 +29,15 @@ def quoted(side: Side, amount: Decimal, price: Decimal, depth: int = 10_000) -> 
     return quote_in_pool("raydium", trade, price=price, fee=Decimal("0.003"), liquidity=Decimal(depth))
 
 
+def some_quote(side: Side, amount: Decimal, price: Decimal) -> Quote:
+    """Return a quote, or have another example tried: not every amount can be had, or is worth a base unit."""
+    try:
+        return quoted(side, amount, price)
+    except SwapRefused:
+        assume(False)
+        raise
+
+
 def routed(side: Side, *quotes: Quote) -> Route:
     return Route(best=select_best_dex(quotes, side), quotes=quotes, errors={})
 
@@ -48,10 +57,7 @@ def test_an_order_without_a_limit_has_no_worst_fill():
 
 @given(sides, amounts, prices, prices)
 def test_a_limit_is_met_when_the_fill_is_worth_it(side, amount, price, limit):
-    try:
-        quote = quoted(side, amount, price)
-    except SwapRefused:
-        assume(False)
+    quote = some_quote(side, amount, price)
     order = limit_order(side, amount, limit)
 
     executed = EXACT.divide(quote.amount_out, amount)
@@ -62,10 +68,7 @@ def test_a_limit_is_met_when_the_fill_is_worth_it(side, amount, price, limit):
 
 @given(sides, amounts, prices, prices)
 def test_before_the_market_is_at_the_limit_an_order_is_woken_there(side, amount, price, limit):
-    try:
-        quote = quoted(side, amount, price)
-    except SwapRefused:
-        assume(False)
+    quote = some_quote(side, amount, price)
     market_price = quote.marginal_price(side)
     assume(market_price < limit if side is Side.SELL else market_price > limit)
 
@@ -74,22 +77,16 @@ def test_before_the_market_is_at_the_limit_an_order_is_woken_there(side, amount,
     assert (unmet.wake_price, unmet.past_limit) == (limit, False)
 
 
-@given(sides, amounts, prices, st.integers(1, 2000))
-def test_past_its_limit_an_order_is_woken_where_its_own_amount_meets_it(side, amount, price, basis_points):
-    """The market is some basis points past the limit, and the amount's own impact is more than that."""
-    try:
-        quote = quoted(side, amount, price)
-    except SwapRefused:
-        assume(False)
-    away = Decimal(basis_points) / 10_000
-    limit = quote.marginal_price(side) * (1 - away if side is Side.SELL else 1 + away)
+@given(sides, amounts, prices, st.integers(1, 99))
+def test_past_its_limit_an_order_is_woken_where_its_own_amount_meets_it(side, amount, price, percent):
+    """The market is past the limit by some percent of the amount's own impact."""
+    quote = some_quote(side, amount, price)
+    market_price = quote.marginal_price(side)
+    limit = market_price + (quote.net_price - market_price) * percent / 100
     unmet = unmet_limit(limit_order(side, amount, limit), routed(side, quote))
     assume(unmet is not None)
     assert unmet.past_limit
-    try:
-        nearly = quoted(side, amount, price * unmet.wake_price / quote.marginal_price(side))
-    except SwapRefused:
-        assume(False)
+    nearly = some_quote(side, amount, price * unmet.wake_price / market_price)
 
     # Quotes count whole base units, of which a fill worth a hundredth has ten thousand.
     assume(min(nearly.amount_out, limit * amount, price * amount) > Decimal("0.01"))
@@ -98,10 +95,7 @@ def test_past_its_limit_an_order_is_woken_where_its_own_amount_meets_it(side, am
 
 @given(sides, amounts, prices, prices)
 def test_an_unmet_limit_is_not_woken_by_the_price_that_did_not_meet_it(side, amount, price, limit):
-    try:
-        quote = quoted(side, amount, price)
-    except SwapRefused:
-        assume(False)
+    quote = some_quote(side, amount, price)
     unmet = unmet_limit(limit_order(side, amount, limit), routed(side, quote))
     assume(unmet is not None)
 
