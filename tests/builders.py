@@ -1,6 +1,6 @@
 """Valid values to start from: a test names only what it is about."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -10,6 +10,10 @@ from chalicelib.orders.order import Order, OrderType, Side, Trade
 from chalicelib.venues.venue import Quote
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+GOOD_TILL_TOMORROW = {"timeInForce": "GTD", "expiresAt": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+"""The fields of an order that would expire, but not while it is tested."""
+STEPS = ["pending", "routing", "building", "submitted", "confirmed"]
+"""The events of an order with which all goes well."""
 
 
 def order_body(**changes: Any) -> dict[str, Any]:

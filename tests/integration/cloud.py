@@ -7,7 +7,8 @@ give them.
 import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -15,15 +16,31 @@ from chalice.local import LambdaContext
 
 import app
 from chalicelib.exact_json import decode_json
+from chalicelib.execution.sqs_batches import BatchAnswer
 
 Message = dict[str, Any]
-BatchAnswer = dict[str, list[dict[str, str]]]
 CONTEXT = LambdaContext("a-function", 512)
 
 # Nothing listens on port 1, which is reserved.
 NO_DATABASE = "postgresql://postgres@127.0.0.1:1/orders"
 NO_REDIS = "redis://127.0.0.1:1/0"
 NO_QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012/none"
+
+
+def at_once(tasks: Iterable[Callable[[], Any]]) -> list[Any]:
+    """Begin all tasks at the same moment, each in a thread of its own; return their results, or raise what one raised.
+
+    The app runs one call at a time in a process, so tasks that stand for processes get an engine each.
+    """
+    tasks = list(tasks)
+    start = threading.Barrier(len(tasks))
+
+    def run(task: Callable[[], Any]) -> Any:
+        start.wait(10)
+        return task()
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        return [running.result(60) for running in [pool.submit(run, task) for task in tasks]]
 
 
 class QueuesClock:

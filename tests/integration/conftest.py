@@ -136,6 +136,30 @@ def api(engine: Engine) -> Api:
 
 
 @pytest.fixture
+def worked_off(api: Api, queues: Queues) -> Callable[..., str]:
+    """Place an order and let the workers do all that follows now; returns its id."""
+
+    def place(**changes: Any) -> str:
+        order_id = api.place(**changes)
+        queues.work_off()
+        return order_id
+
+    return place
+
+
+@pytest.fixture
+def let_time_pass(database: Database) -> Callable[..., None]:
+    """Let time pass for every order, by default a minute, in which nothing happened."""
+    columns = ("updated_at", "available_at", "lease_until", "recovered_at")
+    changes = ", ".join(f"{column} = {column} - make_interval(secs => %s)" for column in columns)
+
+    def passed(seconds: float = 60) -> None:
+        database.change(f"UPDATE orders SET {changes}", *[seconds] * len(columns))
+
+    return passed
+
+
+@pytest.fixture
 def open_socket(engine: Engine, connections: RecordingConnections) -> Callable[..., Socket]:
     """Open WebSocket connections; their history is sent when the replay queue is worked off."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,9 +12,9 @@ from psycopg.rows import dict_row
 from chalicelib.orders.order import Side
 from chalicelib.orders.waiting import MarketPrice
 from chalicelib.store.book import Book
+from tests.builders import GOOD_TILL_TOMORROW
 
 PRICES = [MarketPrice("SOL", "USDC", Side.BUY, Decimal(90))]
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
 class Transaction:
@@ -38,7 +37,7 @@ class Transaction:
             "triggered",
         ),
         (
-            {"orderType": "limit", "limitPrice": 100, "timeInForce": "GTD", "expiresAt": TOMORROW},
+            {"orderType": "limit", "limitPrice": 100, **GOOD_TILL_TOMORROW},
             lambda book: book.expire(book.due(10)),
             "expired",
         ),
@@ -46,10 +45,9 @@ class Transaction:
     ids=["trigger", "launch", "expiry"],
 )
 def test_an_order_that_another_watch_is_moving_is_left_to_it(
-    engine, api, queues, postgres, database, order, move: Callable[[Book], list[Any]], event
+    engine, worked_off, postgres, database, order, move: Callable[[Book], list[Any]], event
 ):
-    order_id = api.place(**order)
-    queues.work_off()
+    order_id = worked_off(**order)
     database.change("UPDATE orders SET expires_at = now() WHERE expires_at IS NOT NULL")
 
     with psycopg.connect(postgres.url) as connection, ThreadPoolExecutor(1) as other:

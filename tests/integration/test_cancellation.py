@@ -1,14 +1,14 @@
 """A cancellation wins until an order is submitted, whoever else is at it, and its answer tells the truth."""
 
 import random
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
 import pytest
 
 from chalicelib.execution.cancellation import NotCancellable
+from tests.integration.cloud import at_once
 from tests.integration.conftest import MakeEngine
 
 WAITING = {"orderType": "limit", "limitPrice": 100}
@@ -95,23 +95,18 @@ def test_of_cancellation_trigger_and_execution_exactly_one_wins(make_engine: Mak
     order_ids = [api.place(**WAITING) for _ in range(20)]
     queues.work_off()
     engine.market.steer("SOL/USDC", Decimal(90))
-    engines = [make_engine() for _ in range(6)]
     cancelled: dict[str, bool] = {}
-    start = threading.Barrier(6)
 
     def trigger(process):
-        start.wait(10)
         for _ in range(5):
             process.market_watch.look()
 
     def execute(process):
-        start.wait(10)
         for _ in range(2):
             for order_id in random.sample(order_ids, len(order_ids)):
                 process.executor.execute(order_id)
 
     def cancel(process):
-        start.wait(10)
         for order_id in random.sample(order_ids, len(order_ids)):
             try:
                 process.cancellation.cancel(order_id)
@@ -119,9 +114,7 @@ def test_of_cancellation_trigger_and_execution_exactly_one_wins(make_engine: Mak
             except NotCancellable:
                 cancelled.setdefault(order_id, False)
 
-    works = [trigger, trigger, execute, execute, cancel, cancel]
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda pair: pair[0](pair[1]), zip(works, engines, strict=True)))
+    at_once(partial(work, make_engine()) for work in (trigger, trigger, execute, execute, cancel, cancel))
     queues.work_off()
 
     assert cancelled.keys() == set(order_ids)

@@ -96,7 +96,7 @@ def test_a_message_about_an_order_that_ended_changes_nothing(api, bury, queues, 
     assert dead_letters("list")[0]["queue"] == "settlements"
 
 
-def test_a_message_is_buried_once(api, bury, queues, database):
+def test_a_message_is_buried_once(api, queues, database):
     api.place()
     (message,) = queues.orders.receive()
     event = queues.orders.event([message])
@@ -186,9 +186,7 @@ def wait_until_blocked(database, statements):
         time.sleep(0.005)
 
 
-def test_a_viewer_hears_of_an_order_whose_undertaker_died_before_saying_so(
-    engine, api, bury, queues, database, open_socket
-):
+def test_a_viewer_hears_of_an_order_whose_undertaker_died_before_saying_so(engine, api, bury, queues, open_socket):
     order_id = api.place()
     socket = open_socket(orderId=order_id)
     queues.replays.poll()

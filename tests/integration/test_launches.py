@@ -37,11 +37,7 @@ def announce(api: Api, engine: Engine):
 @pytest.fixture
 def go_live(engine: Engine):
     """Have a pool for WIF/USDC from now on."""
-
-    def live(price="2.5", pair="WIF/USDC"):
-        engine.market.steer(pair, Decimal(price))
-
-    return live
+    return lambda price="2.5": engine.market.steer("WIF/USDC", Decimal(price))
 
 
 def test_a_sniper_waits_for_the_launch_of_its_token(api, queues, database, engine):
@@ -55,7 +51,7 @@ def test_a_sniper_waits_for_the_launch_of_its_token(api, queues, database, engin
 
 
 def test_a_sniper_keeps_to_the_priority_queue_from_its_first_look_through_every_retry(
-    api, queues, engine, announce, go_live, database
+    api, queues, engine, announce, go_live, database, let_time_pass
 ):
     go_live()
     announce()
@@ -72,8 +68,7 @@ def test_a_sniper_keeps_to_the_priority_queue_from_its_first_look_through_every_
     assert (queues.priority.count(), queues.orders.count()) == (1, 0)
 
     queues.priority.drain()
-    let_it_stop = "UPDATE orders SET updated_at = now() - interval '1 hour', available_at = now() - interval '1 hour'"
-    database.change(let_it_stop)
+    let_time_pass(3600)
     assert engine.recovery.recover() == 1
     assert (queues.priority.count(), queues.orders.count()) == (1, 0)
     queues.work_off()
@@ -175,7 +170,7 @@ def test_the_watch_wakes_whom_a_launch_did_not_reach(api, queues, database, anno
     assert database.order(order_id)["status"] == "confirmed"
 
 
-def test_the_same_pool_may_be_announced_again(api, queues, announce, database):
+def test_the_same_pool_may_be_announced_again(api, announce, database):
     assert announce().body["ordersWoken"] == 0
     api.place(**SNIPER)
     api_answer = announce()
@@ -193,7 +188,7 @@ def test_a_pool_that_is_announced_for_other_tokens_is_a_conflict(announce):
     assert "pool-1 is known for WIF/USDC on raydium" in answer.body["detail"]
 
 
-def test_a_delivery_is_taken_once(announce, database):
+def test_a_delivery_is_taken_once(announce):
     assert announce(message_id="msg_1").status == 200
 
     answer = announce(message_id="msg_1")

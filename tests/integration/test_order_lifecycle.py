@@ -2,28 +2,12 @@
 
 from decimal import Decimal
 
-import pytest
-
 from chalicelib.orders.tokens import round_price
-from tests.integration.conftest import Api
-
-STEPS = ["pending", "routing", "building", "submitted", "confirmed"]
+from tests.builders import STEPS
 
 
-@pytest.fixture
-def confirmed(api: Api, queues):
-    """Place an order and let it be confirmed; returns its id."""
-
-    def place(**changes):
-        order_id = api.place(**changes)
-        queues.work_off()
-        return order_id
-
-    return place
-
-
-def test_a_sell_is_confirmed_with_every_column_filled(confirmed, database):
-    order_id = confirmed(amount=1.5, userId="u7", clientOrderId="mine", slippageTolerance="0.02")
+def test_a_sell_is_confirmed_with_every_column_filled(worked_off, database):
+    order_id = worked_off(amount=1.5, userId="u7", clientOrderId="mine", slippageTolerance="0.02")
 
     row = database.order(order_id)
     assert row["status"] == "confirmed"
@@ -39,8 +23,8 @@ def test_a_sell_is_confirmed_with_every_column_filled(confirmed, database):
     assert row["created_at"] < row["updated_at"]
 
 
-def test_both_quotes_and_the_choice_are_kept_with_the_order(confirmed, database):
-    order_id = confirmed()
+def test_both_quotes_and_the_choice_are_kept_with_the_order(worked_off, database):
+    order_id = worked_off()
 
     row = database.order(order_id)
     quotes = row["route_meta"]["quotes"]
@@ -50,8 +34,8 @@ def test_both_quotes_and_the_choice_are_kept_with_the_order(confirmed, database)
     assert row["chosen_dex"] == row["route_meta"]["chosen"] == max(quotes, key=lambda name: quotes[name]["netPrice"])
 
 
-def test_a_buy_takes_the_cheaper_venue_and_pays_no_more_than_its_bound(confirmed, database):
-    row = database.order(confirmed(side="buy", amount="2"))
+def test_a_buy_takes_the_cheaper_venue_and_pays_no_more_than_its_bound(worked_off, database):
+    row = database.order(worked_off(side="buy", amount="2"))
 
     quotes = row["route_meta"]["quotes"]
     assert row["chosen_dex"] == min(quotes, key=lambda name: quotes[name]["netPrice"])
@@ -60,8 +44,8 @@ def test_a_buy_takes_the_cheaper_venue_and_pays_no_more_than_its_bound(confirmed
     assert row["min_amount_out"] is None
 
 
-def test_events_are_numbered_without_a_gap_and_say_what_each_step_did(confirmed, database):
-    order_id = confirmed()
+def test_events_are_numbered_without_a_gap_and_say_what_each_step_did(worked_off, database):
+    order_id = worked_off()
 
     events = database.events(order_id)
     assert [event["event"] for event in events] == [event["status"] for event in events] == STEPS
@@ -103,16 +87,16 @@ def test_stream_history_and_database_tell_the_same_story(api, queues, database, 
     assert stored == [(e["seq"], e["event"], e["status"], e["details"]) for e in history["events"]]
 
 
-def test_a_swap_is_recorded_once_and_ends_as_landed(confirmed, database):
-    order_id = confirmed()
+def test_a_swap_is_recorded_once_and_ends_as_landed(worked_off, database):
+    order_id = worked_off()
 
     (swap,) = database.swaps(order_id)
     assert swap["state"] == "landed"
     assert database.rows("SELECT tx_hash FROM simulated_transactions") == [{"tx_hash": swap["tx_hash"]}]
 
 
-def test_the_same_seed_gives_the_same_quotes_and_price(confirmed, database):
-    first, second = database.order(confirmed()), database.order(confirmed())
+def test_the_same_seed_gives_the_same_quotes_and_price(worked_off, database):
+    first, second = database.order(worked_off()), database.order(worked_off())
 
     assert first["route_meta"] == second["route_meta"]
     assert first["executed_price"] == second["executed_price"]

@@ -38,7 +38,7 @@ def test_an_order_that_asks_again_keeps_its_turn(pacer, clock):
     assert pacer.start("order 3") == pytest.approx(0.6)
 
 
-def test_exactly_as_many_orders_start_in_a_minute_as_allowed(pacer, clock):
+def test_exactly_as_many_orders_start_in_a_minute_as_allowed(pacer):
     waits = [pacer.start(f"order {number}") for number in range(250)]
 
     for minute in range(2):
@@ -135,7 +135,7 @@ def test_after_an_outage_overdue_orders_start_at_the_rate_and_not_all_at_once(pa
     assert pacer.start(names[at_once]) == 0.0, "and each starts when it was told to"
 
 
-def test_a_retry_needs_no_turn(pacer, clock):
+def test_a_retry_needs_no_turn(pacer):
     assert pacer.start("order") == 0.0
     for number in range(10):
         pacer.take_turn(f"other {number}")
@@ -326,7 +326,7 @@ def test_a_snipers_start_counts_at_the_gate(pacer, clock):
     assert at_once == TOLERANCE_SECONDS / INTERVAL
 
 
-def test_a_snipers_retry_needs_no_turn(pacer, clock):
+def test_a_snipers_retry_needs_no_turn(pacer):
     pacer.take_turn("sniper", Lane.PRIORITY)
     assert pacer.start("sniper") == 0.0
     pacer.take_turns([f"other {number}" for number in range(10)], Lane.PRIORITY)

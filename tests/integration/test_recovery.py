@@ -2,30 +2,14 @@
 
 import dataclasses
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import app
+from infra.local.stack import FIRST_SCHEDULED_EVENT
 from tests.clocks import StoppedClock
-from tests.integration.cloud import CONTEXT, NO_DATABASE
+from tests.integration.cloud import CONTEXT, NO_DATABASE, at_once
 from tests.integration.venues import fail_once, trouble_chain
-
-SCHEDULED = {"version": "0", "account": "1", "region": "us-east-1", "detail": {}, "detail-type": "", "source": ""}
-SCHEDULED |= {"time": "", "id": "", "resources": []}
-
-
-@pytest.fixture
-def let_time_pass(database):
-    """Let a minute pass for every order, in which nothing happened."""
-
-    def passed(seconds=60):
-        columns = ("updated_at", "available_at", "lease_until", "recovered_at")
-        changes = ", ".join(f"{column} = {column} - make_interval(secs => {seconds})" for column in columns)
-        database.change(f"UPDATE orders SET {changes}")
-
-    return passed
 
 
 @pytest.fixture
@@ -103,7 +87,7 @@ def test_an_order_that_waits_very_long_is_queued_even_so(engine, api, queues, le
     assert engine.recovery.recover() == 0, "which counts as moving: it is not sent again and again"
 
 
-def test_an_order_that_moved_a_moment_ago_is_left_alone(engine, api, queues, lose_messages):
+def test_an_order_that_moved_a_moment_ago_is_left_alone(engine, api, lose_messages):
     api.place()
     lose_messages()
 
@@ -133,15 +117,8 @@ def test_recoveries_at_once_send_each_order_on_once(make_engine, api, queues, lo
     placed = [api.place() for _ in range(30)]
     lose_messages()
     let_time_pass()
-    start = threading.Barrier(4)
 
-    def recover(engine):
-        start.wait(10)
-        return engine.recovery.recover()
-
-    engines = [make_engine() for _ in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        recovered = list(pool.map(recover, engines))
+    recovered = at_once(make_engine().recovery.recover for _ in range(4))
 
     assert sum(recovered) == len(placed)
     assert queues.orders.count() == len(placed)
@@ -174,7 +151,7 @@ def test_a_watch_looks_every_two_seconds_until_the_next_one_begins(engine, api, 
     assert 54 < clock.seconds() <= 57
 
 
-def test_an_outage_does_not_end_the_watch(make_engine, serve, engine):
+def test_an_outage_does_not_end_the_watch(make_engine, engine):
     class SlowClock(StoppedClock):
         def sleep(self, seconds):
             super().sleep(20)
@@ -189,4 +166,4 @@ def test_an_outage_does_not_end_the_watch(make_engine, serve, engine):
 def test_the_schedule_starts_a_watch(engine, monkeypatch):
     monkeypatch.setattr("chalicelib.execution.recovery.WATCH_SECONDS", 0.0)
 
-    assert app.recover_orders(SCHEDULED, CONTEXT) == {"recovered": 0}
+    assert app.recover_orders(FIRST_SCHEDULED_EVENT, CONTEXT) == {"recovered": 0}

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from functools import partial
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from chalicelib.resources.postgres import Database
 from chalicelib.resources.redis import Redis
 from chalicelib.resources.sqs import Queue
 from tests.clocks import StoppedClock
-from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS
+from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS, at_once
 
 # --- Postgres ---
 
@@ -63,20 +64,10 @@ def test_a_mistake_in_a_statement_is_a_bug_and_no_outage(pg):
     assert pg.run("SELECT 7 AS seven", {}) == [{"seven": 7}]
 
 
-def test_many_threads_may_be_the_first_to_ask(postgres, database):
+def test_many_threads_may_be_the_first_to_ask(postgres):
     pg = Database(postgres.url)
-    start = threading.Barrier(6)
-    pids = []
 
-    def ask():
-        start.wait(5)
-        pids.append(pid(pg))
-
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
+    pids = at_once([partial(pid, pg)] * 6)
     pg.close()
 
     assert len(pids) == 6

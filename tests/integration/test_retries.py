@@ -10,7 +10,10 @@ TIMEOUT = VenueUnavailable("timed out")
 
 @pytest.fixture
 def patient(engine, make_engine, serve):
-    """An engine that waits as documented between tries: 1 s, then 2 s."""
+    """An engine that waits as documented between tries: 1 s, then 2 s.
+
+    ``engine`` is made before it, or it would put itself behind the handlers when ``api`` asks for it.
+    """
     return serve(make_engine(BACKOFF_BASE_MS="1000"))
 
 

@@ -1,16 +1,16 @@
 """Swaps that were sent: landed, failed, expired, or not heard of yet."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from chalicelib.execution.settlement import EXPIRY_MARGIN
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.venue import VenueUnavailable
+from tests.builders import STEPS
 from tests.clocks import QuickClock
-from tests.integration.cloud import NO_DATABASE, NO_QUEUE
+from tests.integration.cloud import NO_DATABASE, NO_QUEUE, at_once
 from tests.integration.venues import trouble_chain
 
 LIFETIME = timedelta(seconds=FaultRates().transaction_lifetime)
@@ -204,38 +204,26 @@ def test_a_database_that_does_not_answer_gives_the_whole_batch_back(make_engine,
     assert {database.order(order_id)["status"] for order_id in order_ids} == {"submitted"}
 
 
-def test_two_settlements_at_once_confirm_an_order_once(make_engine, submitted, database):
+def test_settlements_at_once_confirm_an_order_once(make_engine, submitted, database):
     order_ids = [submitted(amount=amount) for amount in range(1, 6)]
-    start = threading.Barrier(4)
 
-    def settle(engine):
-        start.wait(10)
-        return engine.settlement.settle(order_ids)
-
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(settle, [make_engine() for _ in range(4)]))
+    answers = at_once(partial(make_engine().settlement.settle, order_ids) for _ in range(4))
 
     assert answers == [{}] * 4
     for order_id in order_ids:
-        assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", "confirmed"]
+        assert database.event_names(order_id) == STEPS
         assert database.order(order_id)["attempts"] == 1
 
 
 @pytest.mark.parametrize(("max_retries", "event", "messages"), [("3", "retrying", 1), ("1", "failed", 0)])
-def test_two_settlements_at_once_end_a_failed_try_once(
+def test_settlements_at_once_end_a_failed_try_once(
     make_engine, serve, submitted, queues, database, swap_fails, max_retries, event, messages
 ):
     serve(make_engine(MAX_RETRIES=max_retries))
     order_id = submitted()
     swap_fails()
-    start = threading.Barrier(4)
 
-    def settle(engine):
-        start.wait(10)
-        engine.settlement.settle([order_id])
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(settle, [make_engine() for _ in range(4)]))
+    at_once(partial(make_engine().settlement.settle, [order_id]) for _ in range(4))
 
     assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", event]
     assert bool(queues.orders.count()) == bool(messages), "a message too many is harmless, one too few is not"

@@ -1,8 +1,9 @@
-"""Orders that wait for a price: what puts them into the book, what wakes them, and what they never do."""
+"""Orders that wait for a price: what puts them into the book, what wakes them, and what they never do.
+
+SOL/USDC begins at 150; with the tests' seed nothing moves a price but what a test sets with ``market.steer``.
+"""
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,19 +13,10 @@ from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.conditions import unmet_limit
 from chalicelib.venues.venue import VenueUnavailable
 from infra.local.stack import FIRST_SCHEDULED_EVENT
+from tests.builders import GOOD_TILL_TOMORROW
 from tests.clocks import StoppedClock
-from tests.integration.cloud import CONTEXT
+from tests.integration.cloud import CONTEXT, at_once
 from tests.integration.venues import fail_once, trouble_venues
-
-
-@pytest.fixture
-def market(engine):
-    """Steer the base price of SOL/USDC, which begins at 150; with the tests' seed nothing else moves a price."""
-
-    def steer(price, pair="SOL/USDC"):
-        engine.market.steer(pair, Decimal(price))
-
-    return steer
 
 
 @pytest.fixture
@@ -39,18 +31,6 @@ def look(engine, queues):
     return once
 
 
-@pytest.fixture
-def place(api, queues):
-    """Place an order and let it have its first look."""
-
-    def place(**changes):
-        order_id = api.place(**changes)
-        queues.work_off()
-        return order_id
-
-    return place
-
-
 def limit(side, price, **changes):
     return {"orderType": "limit", "side": side, "limitPrice": price, **changes}
 
@@ -63,8 +43,8 @@ def stop(side, price, **changes):
 
 
 @pytest.mark.parametrize("order", [limit("sell", 100), limit("buy", 200)])
-def test_a_limit_order_that_is_met_executes_at_once_and_at_the_better_price(place, database, order):
-    order_id = place(**order)
+def test_a_limit_order_that_is_met_executes_at_once_and_at_the_better_price(worked_off, database, order):
+    order_id = worked_off(**order)
 
     assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", "confirmed"]
     assert 140 < database.order(order_id)["executed_price"] < 160
@@ -73,12 +53,12 @@ def test_a_limit_order_that_is_met_executes_at_once_and_at_the_better_price(plac
 @pytest.mark.parametrize(
     ("order", "reached"), [(limit("sell", 200), 210), (limit("buy", 100), 95)], ids=["sell above", "buy below"]
 )
-def test_a_limit_order_waits_until_its_price_is_reached(place, look, market, database, order, reached):
-    order_id = place(**order)
+def test_a_limit_order_waits_until_its_price_is_reached(worked_off, look, engine, database, order, reached):
+    order_id = worked_off(**order)
     assert look() == 0
     assert database.event_names(order_id) == ["pending", "waiting"]
 
-    market(reached)
+    engine.market.steer("SOL/USDC", Decimal(reached))
 
     assert look() == 1
     assert database.event_names(order_id)[2:] == ["triggered", "routing", "building", "submitted", "confirmed"]
@@ -86,8 +66,8 @@ def test_a_limit_order_waits_until_its_price_is_reached(place, look, market, dat
     assert executed >= 200 if order["side"] == "sell" else executed <= 100
 
 
-def test_a_waiting_order_says_what_it_waits_for(place, api, database):
-    order_id = place(**limit("buy", 100))
+def test_a_waiting_order_says_what_it_waits_for(worked_off, api, database):
+    order_id = worked_off(**limit("buy", 100))
 
     waiting_for = database.events(order_id)[1]["details"]["waitingFor"]
     assert waiting_for["limitPrice"] == 100
@@ -96,17 +76,19 @@ def test_a_waiting_order_says_what_it_waits_for(place, api, database):
     assert (order["status"], order["waitsFor"], order["limitPrice"]) == ("pending", "price", 100)
 
 
-def test_a_waiting_order_has_no_message_no_lease_and_no_place_in_recovery(place, engine, queues, database):
-    order_id = place(**limit("buy", 100))
-    database.change("UPDATE orders SET updated_at = now() - interval '1 day', available_at = now() - interval '1 day'")
+def test_a_waiting_order_has_no_message_no_lease_and_no_place_in_recovery(
+    worked_off, engine, queues, database, let_time_pass
+):
+    order_id = worked_off(**limit("buy", 100))
+    let_time_pass(24 * 3600)
 
     assert engine.recovery.recover() == 0
     assert queues.orders.count() == 0
     assert database.order(order_id)["lease_owner"] is None
 
 
-def test_a_message_too_many_does_not_wake_a_waiting_order(place, queues, database):
-    order_id = place(**limit("buy", 100))
+def test_a_message_too_many_does_not_wake_a_waiting_order(worked_off, queues, database):
+    order_id = worked_off(**limit("buy", 100))
     queues.orders.send({"orderId": order_id})
 
     queues.work_off()
@@ -114,11 +96,11 @@ def test_a_message_too_many_does_not_wake_a_waiting_order(place, queues, databas
     assert database.event_names(order_id) == ["pending", "waiting"]
 
 
-def test_a_price_that_moved_away_before_routing_lets_the_order_wait_again(place, engine, market, queues, database):
-    order_id = place(**limit("buy", 100))
-    market(90)
+def test_a_price_that_moved_away_before_routing_lets_the_order_wait_again(worked_off, engine, queues, database):
+    order_id = worked_off(**limit("buy", 100))
+    engine.market.steer("SOL/USDC", Decimal(90))
     assert engine.market_watch.look() == 1
-    market(150)
+    engine.market.steer("SOL/USDC", Decimal(150))
 
     queues.work_off()
 
@@ -126,25 +108,27 @@ def test_a_price_that_moved_away_before_routing_lets_the_order_wait_again(place,
     assert database.swaps(order_id) == []
 
 
-def test_an_order_too_large_for_its_price_waits_for_one_at_which_its_own_amount_is_met(place, look, market, database):
-    order_id = place(**limit("sell", 145, amount=5000))  # of about 20,000 and 33,000 in the pools
+def test_an_order_too_large_for_its_price_waits_for_one_at_which_its_own_amount_is_met(
+    worked_off, look, engine, database
+):
+    order_id = worked_off(**limit("sell", 145, amount=5000))  # of about 20,000 and 33,000 in the pools
     assert database.event_names(order_id) == ["pending", "waiting"]
 
     assert look() == 0  # the market price is above the limit, and stays there
 
-    market(170)
+    engine.market.steer("SOL/USDC", Decimal(170))
     look()
     if database.order(order_id)["status"] == "pending":
-        market(200)
+        engine.market.steer("SOL/USDC", Decimal(200))
         look()
     assert database.order(order_id)["status"] == "confirmed"
     assert database.order(order_id)["executed_price"] >= 145
 
 
 @pytest.mark.parametrize("side", ["sell", "buy"])
-def test_slippage_does_not_go_beyond_the_limit(place, database, side):
+def test_slippage_does_not_go_beyond_the_limit(worked_off, database, side):
     quoted = 100 if side == "sell" else 200
-    order_id = place(**limit(side, quoted, slippageTolerance=0.5, amount=2))
+    order_id = worked_off(**limit(side, quoted, slippageTolerance=0.5, amount=2))
 
     order = database.order(order_id)
     bound = order["min_amount_out"] if side == "sell" else order["max_amount_out"]
@@ -163,34 +147,33 @@ def test_an_order_that_waits_again_has_all_its_tries_before_it(make_engine, serv
     assert database.order(order_id)["attempts"] == 0
 
 
-def test_watches_that_look_at_the_same_time_queue_each_order_once(make_engine, place, market, queues, database):
-    order_ids = [place(**limit("buy", 100)) for _ in range(20)]
-    market(90)
+def test_watches_that_look_at_the_same_time_queue_each_order_once(make_engine, worked_off, engine, queues, database):
+    order_ids = [worked_off(**limit("buy", 100)) for _ in range(20)]
+    engine.market.steer("SOL/USDC", Decimal(90))
 
-    with ThreadPoolExecutor(4) as pool:
-        woken = list(pool.map(lambda engine: engine.market_watch.look(), [make_engine() for _ in range(4)]))
+    woken = at_once(make_engine().market_watch.look for _ in range(4))
 
     assert sum(woken) == 20
     assert queues.orders.count() == 20
     assert all(database.event_names(order_id) == ["pending", "waiting", "triggered"] for order_id in order_ids)
 
 
-def test_orders_that_cannot_be_queued_are_queued_by_recovery(place, engine, market, queues, database):
-    order_id = place(**limit("buy", 100))
-    market(90)
+def test_orders_that_cannot_be_queued_are_queued_by_recovery(worked_off, engine, queues, database, let_time_pass):
+    order_id = worked_off(**limit("buy", 100))
+    engine.market.steer("SOL/USDC", Decimal(90))
     fail_once(engine.order_queue, "send_all", ResourceUnavailable("SQS", "no answer"))
 
     assert engine.market_watch.look() == 1
-    database.change("UPDATE orders SET updated_at = now() - interval '1 hour', available_at = now()-interval '1 hour'")
+    let_time_pass(3600)
     assert engine.recovery.recover() == 1
     queues.work_off()
 
     assert database.order(order_id)["status"] == "confirmed"
 
 
-def test_while_no_venue_answers_nothing_is_woken_and_the_watch_goes_on(place, engine, market, database):
-    place(**limit("buy", 100))
-    market(90)
+def test_while_no_venue_answers_nothing_is_woken_and_the_watch_goes_on(worked_off, engine):
+    worked_off(**limit("buy", 100))
+    engine.market.steer("SOL/USDC", Decimal(90))
     for venue in trouble_venues(engine):
         fail_once(venue, "spot", VenueUnavailable("no answer"))
 
@@ -218,8 +201,8 @@ def test_an_order_that_was_first_quoted_while_a_venue_was_down_is_woken_when_its
     raise AssertionError("the limit was never met")
 
 
-def test_an_order_past_its_limit_is_looked_at_again_after_ever_longer_pauses(place, look, database):
-    order_id = place(**limit("sell", 145, amount=5000))
+def test_an_order_past_its_limit_is_looked_at_again_after_ever_longer_pauses(worked_off, look, database):
+    order_id = worked_off(**limit("sell", 145, amount=5000))
     pauses = []
     for _ in range(7):
         assert look() == 0
@@ -232,9 +215,9 @@ def test_an_order_past_its_limit_is_looked_at_again_after_ever_longer_pauses(pla
     assert set(database.event_names(order_id)) == {"pending", "waiting", "triggered"}
 
 
-def test_the_pauses_begin_anew_when_the_market_has_left_the_limit(place, look, market, database):
-    order_id = place(**limit("sell", 145, amount=5000))
-    market(100)
+def test_the_pauses_begin_anew_when_the_market_has_left_the_limit(worked_off, look, engine, database):
+    order_id = worked_off(**limit("sell", 145, amount=5000))
+    engine.market.steer("SOL/USDC", Decimal(100))
     database.change("UPDATE orders SET look_again_at = now()")
     look()
 
@@ -251,13 +234,13 @@ def test_the_pauses_begin_anew_when_the_market_has_left_the_limit(place, look, m
     ids=["sell below", "buy above"],
 )
 def test_a_stop_fires_when_the_price_reaches_it_against_its_side(
-    place, look, market, database, order, short_of_it, beyond
+    worked_off, look, engine, database, order, short_of_it, beyond
 ):
-    order_id = place(**order)
-    market(short_of_it)
+    order_id = worked_off(**order)
+    engine.market.steer("SOL/USDC", Decimal(short_of_it))
     assert look() == 0
 
-    market(beyond)
+    engine.market.steer("SOL/USDC", Decimal(beyond))
 
     assert look() == 1
     assert database.event_names(order_id) == [
@@ -267,31 +250,31 @@ def test_a_stop_fires_when_the_price_reaches_it_against_its_side(
     assert triggered <= 120 if order["side"] == "sell" else triggered >= 180
 
 
-def test_a_stop_that_is_reached_already_fires_at_its_first_look(place, database):
-    order_id = place(**stop("sell", 200))
+def test_a_stop_that_is_reached_already_fires_at_its_first_look(worked_off, database):
+    order_id = worked_off(**stop("sell", 200))
 
     assert database.event_names(order_id)[:3] == ["pending", "triggered", "routing"]
     assert database.order(order_id)["status"] == "confirmed"
 
 
-def test_a_stop_that_was_reached_stays_triggered_wherever_the_price_goes(place, engine, market, queues, database):
-    order_id = place(**stop("sell", 120))
-    market(110)
+def test_a_stop_that_was_reached_stays_triggered_wherever_the_price_goes(worked_off, engine, queues, database):
+    order_id = worked_off(**stop("sell", 120))
+    engine.market.steer("SOL/USDC", Decimal(110))
     engine.market_watch.look()
-    market(150)
+    engine.market.steer("SOL/USDC", Decimal(150))
 
     queues.work_off()
 
     assert database.order(order_id)["status"] == "confirmed"
 
 
-def test_a_triggered_stop_limit_waits_for_its_limit(place, look, market, database):
-    order_id = place(**stop("sell", 120, limitPrice=118))
-    market(100)
+def test_a_triggered_stop_limit_waits_for_its_limit(worked_off, look, engine, database):
+    order_id = worked_off(**stop("sell", 120, limitPrice=118))
+    engine.market.steer("SOL/USDC", Decimal(100))
     look()
     assert database.event_names(order_id) == ["pending", "waiting", "triggered", "waiting"]
 
-    market(140)
+    engine.market.steer("SOL/USDC", Decimal(140))
     assert look() == 1
 
     assert database.order(order_id)["status"] == "confirmed"
@@ -302,23 +285,19 @@ def test_a_triggered_stop_limit_waits_for_its_limit(place, look, market, databas
 
 
 @pytest.mark.parametrize("order", [limit("buy", 100), stop("sell", 100), {"orderType": "sniper", "tokenIn": "WIF"}])
-def test_an_order_that_must_not_wait_is_cancelled_with_the_reason(place, database, order):
-    order_id = place(**order, timeInForce="IOC")
+def test_an_order_that_must_not_wait_is_cancelled_with_the_reason(worked_off, database, order):
+    order_id = worked_off(**order, timeInForce="IOC")
 
     assert database.event_names(order_id) == ["pending", "cancelled"]
     assert "not met now" in database.events(order_id)[1]["details"]["reason"]
 
 
-def test_an_immediate_order_that_is_met_executes(place, database):
-    assert database.order(place(**limit("sell", 100), timeInForce="IOC"))["status"] == "confirmed"
+def test_an_immediate_order_that_is_met_executes(worked_off, database):
+    assert database.order(worked_off(**limit("sell", 100), timeInForce="IOC"))["status"] == "confirmed"
 
 
-def in_an_hour():
-    return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-
-
-def test_an_order_expires_when_its_time_is_up(place, look, database, queues):
-    order_id = place(**limit("buy", 100), timeInForce="GTD", expiresAt=in_an_hour())
+def test_an_order_expires_when_its_time_is_up(worked_off, look, database):
+    order_id = worked_off(**limit("buy", 100), **GOOD_TILL_TOMORROW)
     look()
     assert database.order(order_id)["status"] == "pending"
 
@@ -328,8 +307,8 @@ def test_an_order_expires_when_its_time_is_up(place, look, database, queues):
     assert database.event_names(order_id) == ["pending", "waiting", "expired"]
 
 
-def test_an_order_whose_time_is_up_is_not_executed_even_if_nobody_has_expired_it_yet(place, api, database, queues):
-    order_id = api.place(timeInForce="GTD", expiresAt=in_an_hour())
+def test_an_order_whose_time_is_up_is_not_executed_even_if_nobody_has_expired_it_yet(api, database, queues):
+    order_id = api.place(**GOOD_TILL_TOMORROW)
     database.change("UPDATE orders SET expires_at = now()")
 
     queues.work_off()
@@ -338,7 +317,7 @@ def test_an_order_whose_time_is_up_is_not_executed_even_if_nobody_has_expired_it
 
 
 def test_an_order_that_expires_while_it_is_prepared_is_not_sent(api, engine, queues, look, database):
-    order_id = api.place(timeInForce="GTD", expiresAt=in_an_hour())
+    order_id = api.place(**GOOD_TILL_TOMORROW)
     build = engine.store.build
 
     def expire_then_build(*arguments):
@@ -356,7 +335,7 @@ def test_an_order_that_expires_while_it_is_prepared_is_not_sent(api, engine, que
 
 
 def test_an_order_that_was_submitted_in_time_does_not_expire(api, engine, queues, database):
-    order_id = api.place(timeInForce="GTD", expiresAt=in_an_hour())
+    order_id = api.place(**GOOD_TILL_TOMORROW)
     queues.orders.poll()
     database.change("UPDATE orders SET expires_at = now()")
     engine.market_watch.look()
@@ -369,23 +348,23 @@ def test_an_order_that_was_submitted_in_time_does_not_expire(api, engine, queues
 # --- The watch ---
 
 
-def test_the_schedule_starts_a_watch(engine, monkeypatch, place, market):
+def test_the_schedule_starts_a_watch(engine, monkeypatch, worked_off):
     monkeypatch.setattr("chalicelib.triggers.market_watch.WATCH_SECONDS", 0.0)
-    place(**limit("buy", 100))
-    market(90)
+    worked_off(**limit("buy", 100))
+    engine.market.steer("SOL/USDC", Decimal(90))
 
     assert app.watch_market(FIRST_SCHEDULED_EVENT, CONTEXT) == {"woken": 1}
 
 
 def test_many_orders_are_woken_and_expired_in_batches_each_at_the_price_of_its_moment(
-    engine, place, market, queues, database, monkeypatch
+    engine, worked_off, database, monkeypatch
 ):
     monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
     monkeypatch.setattr("chalicelib.triggers.expiry.BATCH", 2)
-    reached = [place(**limit("buy", 100)) for _ in range(5)]
-    due = [place(**limit("buy", 50), timeInForce="GTD", expiresAt=in_an_hour()) for _ in range(5)]
+    reached = [worked_off(**limit("buy", 100)) for _ in range(5)]
+    due = [worked_off(**limit("buy", 50), **GOOD_TILL_TOMORROW) for _ in range(5)]
     database.change("UPDATE orders SET expires_at = now() WHERE expires_at IS NOT NULL")
-    market(90)
+    engine.market.steer("SOL/USDC", Decimal(90))
 
     assert engine.market_watch.look() == 5
 
@@ -393,43 +372,42 @@ def test_many_orders_are_woken_and_expired_in_batches_each_at_the_price_of_its_m
     assert {database.event_names(order_id)[-1] for order_id in due} == {"expired"}
 
 
-def test_orders_whose_turn_would_be_too_far_away_wait_in_the_book_until_there_is_room(
-    make_engine, serve, api, queues, database, monkeypatch
-):
-    """At one order a minute, half of it for triggered orders, the third one's turn is minutes away."""
+@pytest.fixture
+def booked_up(make_engine, worked_off, engine, monkeypatch):
+    """Let one price reach six limit orders, and a watch wake two: there is no room yet for the others.
+
+    At one order a minute, half of it for triggered orders, the third one's turn is minutes away. Returns the watch, on
+    whose clock no time passes by itself.
+    """
     monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
     monkeypatch.setattr("chalicelib.triggers.market_watch.FARTHEST_TURN", 60.0)
-    engine = serve(make_engine())
-    for _ in range(6):
-        api.place(**limit("buy", 100))
-    queues.work_off()
-    slow = make_engine(ORDER_PROCESSOR_RATE="1")
-    clock = StoppedClock()
-    watch = dataclasses.replace(slow.market_watch, clock=clock)
-    engine.market.steer("SOL/USDC", Decimal(90))
 
-    assert (watch.look(), watch.look()) == (2, 0)
-    clock.pass_time(60)
+    def watch():
+        for _ in range(6):
+            worked_off(**limit("buy", 100))
+        watch = dataclasses.replace(make_engine(ORDER_PROCESSOR_RATE="1").market_watch, clock=StoppedClock())
+        engine.market.steer("SOL/USDC", Decimal(90))
+        assert (watch.look(), watch.look()) == (2, 0)
+        return watch
+
+    return watch
+
+
+def test_orders_whose_turn_would_be_too_far_away_wait_in_the_book_until_there_is_room(booked_up, database):
+    watch = booked_up()
+
+    watch.clock.pass_time(60)
+
     assert watch.look() == 2
-
     assert database.rows("SELECT count(*) FROM orders WHERE waits_for = 'price'")[0]["count"] == 2
 
 
 def test_a_crowd_of_limit_orders_that_is_booked_up_delays_no_stop_and_no_sniper(
-    make_engine, serve, api, queues, database, monkeypatch
+    booked_up, worked_off, engine, database
 ):
-    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
-    monkeypatch.setattr("chalicelib.triggers.market_watch.FARTHEST_TURN", 60.0)
-    engine = serve(make_engine())
-    for _ in range(6):
-        api.place(**limit("buy", 100))
-    stop_id = api.place(**stop("sell", 2, tokenIn="RAY"))
-    sniper_id = api.place(orderType="sniper", tokenIn="WIF")
-    queues.work_off()
-    watch = make_engine(ORDER_PROCESSOR_RATE="1").market_watch
-    engine.market.steer("SOL/USDC", Decimal(90))
-    assert watch.look() == 2
-    assert watch.look() == 0
+    stop_id = worked_off(**stop("sell", 2, tokenIn="RAY"))
+    sniper_id = worked_off(orderType="sniper", tokenIn="WIF")
+    watch = booked_up()
 
     engine.market.steer("RAY/USDC", Decimal("1.5"))
     engine.market.steer("WIF/USDC", Decimal(2))
@@ -439,15 +417,15 @@ def test_a_crowd_of_limit_orders_that_is_booked_up_delays_no_stop_and_no_sniper(
     assert {database.event_names(order_id)[-1] for order_id in (stop_id, sniper_id)} == {"triggered"}
 
 
-def test_every_pair_and_side_has_its_share_of_a_batch(engine, place, market, database, monkeypatch):
+def test_every_pair_and_side_has_its_share_of_a_batch(engine, worked_off, database, monkeypatch):
     monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 4)
     monkeypatch.setattr("chalicelib.triggers.market_watch.MOST_BATCHES", 1)
     for _ in range(6):
-        place(**limit("sell", 200))
-    others = [place(**limit("buy", 2, tokenIn="RAY")), place(**limit("sell", 2, tokenIn="JUP"))]
-    market(210)
-    market("1.5", "RAY/USDC")
-    market("2.5", "JUP/USDC")
+        worked_off(**limit("sell", 200))
+    others = [worked_off(**limit("buy", 2, tokenIn="RAY")), worked_off(**limit("sell", 2, tokenIn="JUP"))]
+    engine.market.steer("SOL/USDC", Decimal(210))
+    engine.market.steer("RAY/USDC", Decimal("1.5"))
+    engine.market.steer("JUP/USDC", Decimal("2.5"))
 
     assert engine.market_watch.look() == 4
     assert {database.event_names(order_id)[-1] for order_id in others} == {"triggered"}

@@ -4,7 +4,6 @@ And it never fills beyond its limit, and never swaps once it was cancelled or ha
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from chalicelib.orders.order import Order, OrderType, Side, Trade
 from chalicelib.routing.conditions import unmet_limit, unmet_stop
+from tests.builders import GOOD_TILL_TOMORROW
 
 sides = st.sampled_from(Side)
 levels = st.integers(100, 200)
@@ -55,7 +55,6 @@ class Expectation:
 
 def test_an_order_fires_if_and_only_if_its_condition_was_met_at_a_look(make_engine, serve, api, queues, database):
     engine = serve(make_engine())
-    in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(paths, st.lists(st.tuples(bodies(), ends, st.integers(0, 5)), min_size=1, max_size=4))
@@ -63,7 +62,7 @@ def test_an_order_fires_if_and_only_if_its_condition_was_met_at_a_look(make_engi
         engine.market.steer("SOL/USDC", Decimal(150))
         expected = []
         for body, end, at in orders:
-            lifetime = {"timeInForce": "GTD", "expiresAt": in_an_hour} if end == "expire" else {}
+            lifetime = GOOD_TILL_TOMORROW if end == "expire" else {}
             expected.append(Expectation(api.place(**body, **lifetime), at if end else None, end))
         queues.work_off()
         for expectation in expected:
