@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,8 @@ from chalicelib.clock import Clock
 from chalicelib.execution.executor import CLAIM_AGAIN_SECONDS, LEASE, MOST_TAKEOVERS
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
-from tests.integration.cloud import NO_DATABASE, NO_QUEUE
+from tests.builders import STEPS
+from tests.integration.cloud import NO_DATABASE, NO_QUEUE, at_once
 from tests.integration.venues import fail_once, trouble_chain, trouble_venues
 
 
@@ -41,9 +43,24 @@ def end_leases(database):
 
 
 @pytest.fixture
+def overtake(make_engine, end_leases):
+    """Have another worker take an order as far as submitted, as if the lease of the one that has it were over."""
+    quick = make_engine()
+
+    def overtake(order_id):
+        end_leases()
+        assert quick.executor.execute(order_id) is None
+
+    return overtake
+
+
+@pytest.fixture
 def background():
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(1) as pool:
         yield pool
+
+
+# --- Messages ---
 
 
 def test_a_message_delivered_twice_executes_the_order_once(api, queues, database):
@@ -52,7 +69,7 @@ def test_a_message_delivered_twice_executes_the_order_once(api, queues, database
 
     queues.work_off()
 
-    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", "confirmed"]
+    assert database.event_names(order_id) == STEPS
     assert len(database.swaps(order_id)) == 1
     assert queues.orders.count() == 0
 
@@ -87,6 +104,17 @@ def test_a_poison_message_does_not_keep_its_batch_from_settling(api, queues, dat
     assert database.order(order_id)["status"] == "confirmed"
 
 
+def test_an_order_that_ended_is_no_workers_business(api, queues, engine, database):
+    order_id = api.place()
+    queues.work_off()
+
+    assert engine.executor.execute(order_id) is None
+    assert len(database.events(order_id)) == 5
+
+
+# --- Two workers ---
+
+
 def test_of_two_workers_at_once_one_executes_and_the_other_is_told_to_wait(
     make_engine, serve, api, background, database
 ):
@@ -102,35 +130,28 @@ def test_of_two_workers_at_once_one_executes_and_the_other_is_told_to_wait(
 
     assert execution.result(10) is None
     assert 0 < wait <= LEASE.total_seconds()
-    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]
+    assert database.event_names(order_id) == STEPS[:4]
 
 
-def test_of_many_claims_at_once_one_succeeds(make_engine, api, background):
+def test_of_many_claims_at_once_one_succeeds(make_engine, api):
     order_id = api.place()
-    start = threading.Barrier(8)
 
-    def claim(engine):
-        start.wait(10)
-        return engine.store.claim(order_id, uuid4(), LEASE).claimed
+    claims = at_once(partial(make_engine().store.claim, order_id, uuid4(), LEASE) for _ in range(8))
 
-    claims = list(background.map(claim, [make_engine() for _ in range(8)]))
-
-    assert claims.count(True) == 1
+    assert [claim.claimed for claim in claims].count(True) == 1
 
 
-def test_a_worker_that_was_overtaken_stops_and_changes_nothing(make_engine, api, background, database, end_leases):
+def test_a_worker_that_was_overtaken_stops_and_changes_nothing(make_engine, api, background, database, overtake):
     pause = Pause()
     order_id = api.place()
-    overtaken, quick = make_engine(clock=pause), make_engine()
 
-    execution = background.submit(overtaken.executor.execute, order_id)
+    execution = background.submit(make_engine(clock=pause).executor.execute, order_id)
     assert pause.reached.wait(10)
-    end_leases()
-    assert quick.executor.execute(order_id) is None
+    overtake(order_id)
     pause.release()
 
     assert execution.result(10) is None
-    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]
+    assert database.event_names(order_id) == STEPS[:4]
     assert len(database.swaps(order_id)) == 1
 
 
@@ -139,38 +160,77 @@ def test_a_worker_whose_order_was_taken_over_leaves_it_to_the_other(make_engine,
     """The other has only just taken it, so that the order's status says nothing of it yet."""
     order_id = api.place()
     overtaken, successor = make_engine(), make_engine()
-    raydium, _ = trouble_venues(overtaken, meteora=[failure] if failure else [])
-    quote = raydium.quote
+    failures = [failure] if failure else []
+    raydium, _ = trouble_venues(overtaken, raydium=failures, meteora=failures)
 
-    def overtake(trade, attempt):
+    def take_over():
         end_leases()
         assert successor.store.claim(order_id, uuid4(), LEASE).claimed
-        if failure:
-            raise failure
-        return quote(trade, attempt)
 
-    raydium.quote = overtake
+    raydium.before_quote = take_over
     assert overtaken.executor.execute(order_id) in (None, CLAIM_AGAIN_SECONDS)
 
     assert database.event_names(order_id) == ["pending"]
 
 
-def test_a_worker_that_was_overtaken_after_routing_builds_nothing(make_engine, api, database, end_leases):
+@pytest.mark.parametrize("error", [VenueUnavailable("timed out"), SwapRefused("no pool")])
+def test_a_worker_that_was_overtaken_while_its_venues_failed_changes_nothing(
+    make_engine, api, database, overtake, error
+):
     order_id = api.place()
-    overtaken, quick = make_engine(), make_engine()
-    build = overtaken.router.venue("raydium").build
-    venue = trouble_venues(overtaken)[0]
+    overtaken = make_engine()
+    raydium, meteora = trouble_venues(overtaken, raydium=[error], meteora=[error])
 
-    def overtake(order, plan):
-        end_leases()
-        assert quick.executor.execute(order_id) is None
-        return build(order, plan)
+    raydium.before_quote = lambda: overtake(order_id)
+    assert overtaken.executor.execute(order_id) in (None, CLAIM_AGAIN_SECONDS)
 
-    venue.build = overtake
+    assert meteora.asked == 1
+    assert database.event_names(order_id) == STEPS[:4]
+
+
+def test_a_worker_that_was_overtaken_after_routing_builds_nothing(make_engine, api, database, overtake):
+    order_id = api.place()
+    overtaken = make_engine()
+    raydium, _ = trouble_venues(overtaken)
+
+    raydium.before_build = lambda: overtake(order_id)
     assert overtaken.executor.execute(order_id) is None
 
     assert database.event_names(order_id) == ["pending", "routing", "routing", "building", "submitted"]
     assert len(database.swaps(order_id)) == 1
+
+
+def test_a_worker_that_was_overtaken_while_it_sent_says_nothing(make_engine, api, queues, database, overtake):
+    order_id = api.place()
+    overtaken = make_engine()
+
+    trouble_chain(overtaken).after_submit = lambda: overtake(order_id)
+    assert overtaken.executor.execute(order_id) is None
+
+    assert database.event_names(order_id) == STEPS[:4]
+    assert database.count("simulated_transactions") == 1
+    assert queues.settlements.count() == 1
+
+
+# --- A worker dies ---
+
+
+def test_a_worker_that_died_before_it_recorded_a_swap_is_followed_by_one_that_quotes_anew(
+    make_engine, serve, api, queues, database, end_leases
+):
+    order_id = api.place()
+    dying = make_engine()
+    fail_once(dying.store, "build", WorkerDies())
+    with pytest.raises(WorkerDies):
+        dying.executor.execute(order_id)
+
+    end_leases()
+    serve(make_engine())
+    queues.work_off()
+
+    names = database.event_names(order_id)
+    assert names == ["pending", "routing", "routing", "building", "submitted", "confirmed"]
+    assert [event["seq"] for event in database.events(order_id)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_after_a_recorded_swap_the_next_worker_sends_the_same_bytes_and_never_quotes(
@@ -192,7 +252,7 @@ def test_after_a_recorded_swap_the_next_worker_sends_the_same_bytes_and_never_qu
 
     assert [venue.asked for venue in venues] == [0, 0]
     assert chain.received == [bytes(recorded["payload"])]
-    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", "confirmed"]
+    assert database.event_names(order_id) == STEPS
     assert database.order(order_id)["tx_hash"] == recorded["tx_hash"]
 
 
@@ -220,28 +280,6 @@ def test_a_swap_whose_worker_died_once_it_was_submitted_is_settled_and_never_swa
     assert len(database.swaps(order_id)) == 1
 
 
-def test_a_worker_that_died_before_it_recorded_a_swap_is_followed_by_one_that_quotes_anew(
-    make_engine, serve, api, queues, database, end_leases
-):
-    order_id = api.place()
-    dying = make_engine()
-
-    def die(*_):
-        raise WorkerDies
-
-    dying.store.build = die
-    with pytest.raises(WorkerDies):
-        dying.executor.execute(order_id)
-
-    end_leases()
-    serve(make_engine())
-    queues.work_off()
-
-    names = database.event_names(order_id)
-    assert names == ["pending", "routing", "routing", "building", "submitted", "confirmed"]
-    assert [event["seq"] for event in database.events(order_id)] == [1, 2, 3, 4, 5, 6]
-
-
 def test_a_failure_half_way_gives_the_message_back_and_the_lease_keeps_others_off(make_engine, serve, api, queues):
     failing = serve(make_engine())
     fail_once(failing.store, "submit", RuntimeError("a bug"))
@@ -250,6 +288,9 @@ def test_a_failure_half_way_gives_the_message_back_and_the_lease_keeps_others_of
 
     assert queues.orders.deliver([message]) == {"batchItemFailures": [{"itemIdentifier": message["MessageId"]}]}
     assert 0 < make_engine().executor.execute(order_id) <= LEASE.total_seconds()
+
+
+# --- A part is down ---
 
 
 def test_a_swap_that_the_chain_did_not_answer_for_is_left_to_settlement(engine, api, queues, database):
@@ -263,26 +304,6 @@ def test_a_swap_that_the_chain_did_not_answer_for_is_left_to_settlement(engine, 
 
     assert chain.received == [bytes(database.swaps(order_id)[0]["payload"])]
     assert database.order(order_id)["status"] == "confirmed"
-
-
-def test_an_order_that_ended_is_no_workers_business(api, queues, engine, database):
-    order_id = api.place()
-    queues.work_off()
-
-    assert engine.executor.execute(order_id) is None
-    assert len(database.events(order_id)) == 5
-
-
-def test_a_recorded_swap_that_may_still_land_forbids_failing_and_retrying(engine, api, database):
-    order_id = api.place()
-    trouble_chain(engine, lost=1)
-    engine.executor.execute(order_id)
-    order = engine.store.find(order_id)
-
-    assert engine.store.fail(order, error="given up") is None
-    assert engine.store.retry(order, error="once more", delay=timedelta()) is None
-
-    assert database.order(order_id)["status"] == "submitted"
 
 
 def test_a_lost_settlement_message_does_not_undo_the_swap(make_engine, api, queues, database):
@@ -312,43 +333,19 @@ def test_an_error_of_the_database_reaches_the_caller(make_engine):
         make_engine(DATABASE_URL=NO_DATABASE).executor.execute(str(uuid4()))
 
 
-@pytest.mark.parametrize("error", [VenueUnavailable("timed out"), SwapRefused("no pool")])
-def test_a_worker_that_was_overtaken_while_its_venues_failed_changes_nothing(
-    make_engine, api, database, end_leases, error
-):
+# --- Giving up ---
+
+
+def test_a_recorded_swap_that_may_still_land_forbids_failing_and_retrying(engine, api, database):
     order_id = api.place()
-    overtaken, quick = make_engine(), make_engine()
-    raydium, meteora = trouble_venues(overtaken, meteora=[error])
+    trouble_chain(engine, lost=1)
+    engine.executor.execute(order_id)
+    order = engine.store.find(order_id)
 
-    def overtake(trade, attempt):
-        end_leases()
-        assert quick.executor.execute(order_id) is None
-        raise error
+    assert engine.store.fail(order, error="given up") is None
+    assert engine.store.retry(order, error="once more", delay=timedelta()) is None
 
-    raydium.quote = overtake
-    assert overtaken.executor.execute(order_id) in (None, CLAIM_AGAIN_SECONDS)
-
-    assert meteora.asked == 1
-    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]
-
-
-def test_a_worker_that_was_overtaken_while_it_sent_says_nothing(make_engine, api, queues, database, end_leases):
-    order_id = api.place()
-    overtaken, quick = make_engine(), make_engine()
-    chain = trouble_chain(overtaken)
-    submit = chain.submit
-
-    def overtake(transaction):
-        submit(transaction)
-        end_leases()
-        assert quick.executor.execute(order_id) is None
-
-    chain.submit = overtake
-    assert overtaken.executor.execute(order_id) is None
-
-    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted"]
-    assert database.count("simulated_transactions") == 1
-    assert queues.settlements.count() == 1
+    assert database.order(order_id)["status"] == "submitted"
 
 
 def test_a_bug_while_preparing_costs_a_try_and_is_named(engine, api, queues, database):
@@ -361,7 +358,7 @@ def test_a_bug_while_preparing_costs_a_try_and_is_named(engine, api, queues, dat
     assert (row["status"], row["attempts"], row["last_error"]) == ("failed", 3, "internal error: ZeroDivisionError")
 
 
-def test_an_order_that_kills_its_workers_fails_in_the_end(engine, api, queues, database):
+def test_an_order_that_kills_its_workers_fails_in_the_end(api, queues, database):
     order_id = api.place()
     database.change(
         "UPDATE orders SET takeovers = %s, lease_owner = gen_random_uuid(), lease_until = now()", MOST_TAKEOVERS
@@ -370,4 +367,4 @@ def test_an_order_that_kills_its_workers_fails_in_the_end(engine, api, queues, d
     queues.work_off()
 
     row = database.order(order_id)
-    assert (row["status"], row["last_error"]) == ("failed", "11 workers have died executing it")
+    assert (row["status"], row["last_error"]) == ("failed", f"{MOST_TAKEOVERS + 1} workers have died executing it")

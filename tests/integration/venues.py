@@ -1,7 +1,11 @@
-"""Venues and chains that have trouble: each wraps a simulated one and does what it does, when it can."""
+"""Venues and chains that have trouble: each wraps a simulated one and does what it does, when it can.
+
+What a test wants to happen in the middle of a worker's work, another worker's for instance, it gives to a hook: a
+function that is called right before, or right after, the worker's call does its own part.
+"""
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from chalicelib.engine import Engine
@@ -9,6 +13,12 @@ from chalicelib.orders.order import Order, Trade
 from chalicelib.orders.swap import SignedTransaction, SwapPlan, SwapStatus
 from chalicelib.routing.router import Router
 from chalicelib.venues.venue import Chain, Quote, Spot, Venue, VenueUnavailable
+
+Hook = Callable[[], object]
+
+
+def _nothing() -> None:
+    """Happen."""
 
 
 class TroubledVenue:
@@ -18,6 +28,8 @@ class TroubledVenue:
         self._venue = venue
         self._errors = deque(errors)
         self.asked = 0
+        self.before_quote: Hook = _nothing
+        self.before_build: Hook = _nothing
 
     @property
     def name(self) -> str:
@@ -25,6 +37,7 @@ class TroubledVenue:
 
     def quote(self, trade: Trade, attempt: int) -> Quote:
         self.asked += 1
+        self.before_quote()
         if self._errors:
             raise self._errors.popleft()
         return self._venue.quote(trade, attempt)
@@ -33,6 +46,7 @@ class TroubledVenue:
         return self._venue.spot(pairs)
 
     def build(self, order: Order, plan: SwapPlan) -> SignedTransaction:
+        self.before_build()
         return self._venue.build(order, plan)
 
 
@@ -46,6 +60,7 @@ class TroubledChain:
         self.blind = False
         """Whether it answers no question about statuses."""
         self.received: list[bytes] = []
+        self.after_submit: Hook = _nothing
 
     def submit(self, transaction: SignedTransaction) -> None:
         if self._lost:
@@ -55,6 +70,7 @@ class TroubledChain:
             return
         self.received.append(transaction.payload)
         self._chain.submit(transaction)
+        self.after_submit()
 
     def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
         if self.blind:
