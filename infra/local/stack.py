@@ -22,6 +22,7 @@ from infra.local.emulator import LocalEmulator
 from infra.local.postgres import LocalPostgres
 from infra.local.processes import ChildProcess, ServiceFailed, StackError
 from infra.local.redis import LocalRedis
+from infra.local.shared_dependencies import share_dependencies
 from infra.packaging import Package, PackagingError, build_package
 
 PROJECT = Path(__file__).parents[2]
@@ -238,8 +239,9 @@ class Stack:
         except PackagingError as error:
             raise StackError(str(error)) from error
         size = package.archive.stat().st_size / 1_000_000
+        shared = share_dependencies(package, self._data_dir / "code")
         self._progress(f"Lambda package of {size:.1f} MB", time.monotonic() - started)
-        return package
+        return shared
 
     def _deploy(self, package: Package) -> None:
         from infra.cloud import Target

@@ -41,3 +41,14 @@ def test_of_forty_orders_at_once_never_more_than_ten_execute(
 def execute_order_processes(stack: Stack) -> list[psutil.Process]:
     emulator = psutil.Process(stack.services["emulator"].process.pid)
     return [worker for worker in emulator.children() if any("ExecuteOrder" in part for part in worker.cmdline())]
+
+
+def test_lambda_processes_share_one_copy_of_what_the_engine_depends_on(client: Client, stack: Stack) -> None:
+    assert client.get("/health").status == 200
+    data_dir = stack.logs.parent
+
+    unpacked = {path.name for code in data_dir.glob("tmp/ministack-lambda-*/code") for path in code.iterdir()}
+    shared = {path.name for path in (data_dir / "code" / "dependencies").iterdir()}
+
+    assert unpacked == {"app.py", "__pycache__", "chalicelib"}
+    assert {"psycopg", "redis", "msgspec", "chalice"} <= shared
