@@ -13,12 +13,12 @@ from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, Rate, Req
 from chalicelib.config import PRIORITY_SLOTS
 from chalicelib.engine import engine
 from chalicelib.exact_json import decode_json, encode_json
-from chalicelib.execution.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.observability import flush_metrics, logger
 from chalicelib.orders.order import Order
-from chalicelib.web.addresses import methods_served, wrong_address
+from chalicelib.queueing.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.web.answers import AcceptedOrder, Answer, LaunchTaken, OrderHistory, OrderPage, Quotes
 from chalicelib.web.responses import answered, as_problem, connected
+from chalicelib.web.unknown_paths import methods_served, wrong_address
 
 app = Chalice(app_name="order-execution-engine")
 app.experimental_feature_flags.update(["WEBSOCKETS"])

@@ -27,12 +27,12 @@ from rich.progress import track
 from bench.figures import judged, milliseconds, table_with_goals
 from chalicelib.execution.recovery import BATCH as RECOVERY_BATCH
 from chalicelib.execution.recovery import IDLE, LONG_IDLE, SETTLING
+from chalicelib.orders.events import Step
 from chalicelib.orders.order import Side
 from chalicelib.orders.waiting import MarketPrice, WakesWhen
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store.book import Book
 from chalicelib.store.orders import OrderStore
-from chalicelib.store.rows import Step
 from chalicelib.triggers.market_watch import BATCH
 from infra.local.postgres import LocalPostgres
 from infra.migrate import migrate

@@ -10,13 +10,13 @@ from chalicelib.clock import Clock
 from chalicelib.config import Settings, current_settings
 from chalicelib.execution.cancellation import Cancellation
 from chalicelib.execution.dead_letters import DeadLetters
-from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.executor import Executor
 from chalicelib.execution.intake import Intake
-from chalicelib.execution.pacing import Pacer
 from chalicelib.execution.recovery import Recovery
 from chalicelib.execution.retries import Retries
 from chalicelib.execution.settlement import Settlement
+from chalicelib.queueing.dispatch import Dispatcher
+from chalicelib.queueing.pacing import Pacer
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
 from chalicelib.resources.redis import Redis

@@ -1,1 +1,1 @@
-"""What moves an order from accepted to its end."""
+"""What moves an order: taken in, executed, settled, cancelled, recovered, and at worst buried."""

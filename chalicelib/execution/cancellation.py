@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.orders.order import Order, Status
+from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 

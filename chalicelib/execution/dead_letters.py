@@ -2,17 +2,17 @@
 
 The message is kept, and its order fails with the reason, unless a swap was signed for it that may still land: then
 the order goes back to settlement, which knows how that ends. An operator lists dead letters and redrives them once
-the cause is gone; a redriven order goes on where it stopped.
+the cause is gone; a redriven order goes on, one that failed starts anew.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from chalicelib.execution.dispatch import Dispatcher, QueueName
 from chalicelib.execution.retries import Retries
-from chalicelib.execution.sqs_batches import PoisonMessage, Record, order_id_of
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
+from chalicelib.queueing.dispatch import Dispatcher, QueueName
+from chalicelib.queueing.sqs_batches import PoisonMessage, Record, order_id_of
 from chalicelib.store.dead_letters import DeadLetter, DeadLetterStore
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
@@ -34,6 +34,7 @@ class DeadLetters:
         Raises:
             ResourceUnavailable: Postgres does not answer; the message stays where it is.
         """
+        # Two dead-letter queues, whose names CloudFormation makes from those in the template.
         queue: QueueName = "settlements" if "settlements" in record.queue.lower() else "orders"
         order_id, order = None, None
         try:

@@ -13,21 +13,21 @@ from datetime import timedelta
 from typing import assert_never
 from uuid import UUID, uuid4
 
-from chalicelib.execution.dispatch import Dispatcher
-from chalicelib.execution.pacing import Pacer
 from chalicelib.execution.retries import EndedTry, Retries
-from chalicelib.execution.sqs_batches import PoisonMessage
 from chalicelib.execution.swap_plan import plan_swap
 from chalicelib.observability import logger
+from chalicelib.orders.events import Step
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Order, OrderType, TimeInForce
 from chalicelib.orders.swap import SignedTransaction
 from chalicelib.orders.waiting import Unmet
+from chalicelib.queueing.dispatch import Dispatcher
+from chalicelib.queueing.pacing import Pacer
+from chalicelib.queueing.sqs_batches import PoisonMessage
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.conditions import unlaunched, unmet_limit, unmet_stop
 from chalicelib.routing.router import Route, Router
 from chalicelib.store.orders import Claim, OrderStore
-from chalicelib.store.rows import Step
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.venues.venue import Chain, SwapRefused, VenueUnavailable
 
@@ -35,7 +35,7 @@ LEASE = timedelta(seconds=10)
 """Longer than ``execute_order`` may run, so that a lease ends only after its worker."""
 CLAIM_AGAIN_SECONDS = 1.0
 MOST_TAKEOVERS = 10
-"""After so many workers have died with an order, the order is what kills them."""
+"""When more workers than that have died with an order, the order is what kills them."""
 
 
 class Overtaken(Exception):
@@ -89,14 +89,14 @@ class Executor:
         except Overtaken:
             return None
         except VenueUnavailable as unavailable:
-            return self._try_again(order, worker, str(unavailable))
+            return self._end_try(order, worker, str(unavailable))
         except SwapRefused as refused:
             return self._give_up(order, worker, str(refused))
         except ResourceUnavailable:
             raise
         except Exception as bug:
             logger.exception("a bug kept the order from being prepared", orderId=order.order_id)
-            return self._try_again(order, worker, f"internal error: {type(bug).__name__}")
+            return self._end_try(order, worker, f"internal error: {type(bug).__name__}")
         if swap is not None:
             self._send(order, worker, swap)
         return None
@@ -108,16 +108,24 @@ class Executor:
         if isinstance(route, Unmet):
             self._rest(order, worker, route)
             return None
-        self._announce(self.store.route(order, worker, route.best.venue, route.news))
+        self._announce(self.store.route(order, worker, route.best.venue, route.event))
         plan = plan_swap(order, route.best)
         swap = self.router.venue(plan.venue).build(order, plan)
         self._announce(self.store.build(order, worker, swap, plan))
         return swap
 
     def _route(self, claim: Claim, worker: UUID) -> Route | Unmet:
-        """Return the route that the order takes now, or what it waits for."""
+        """Return the route that the order takes now, or what it waits for; a stop may be triggered on the way."""
         order = claim.order
-        unmet = self._unmet_before_quoting(claim, worker)
+        match order.order_type:
+            case OrderType.MARKET | OrderType.LIMIT:
+                unmet = None
+            case OrderType.STOP:
+                unmet = self._trigger(order, worker) if order.triggered_at is None else None
+            case OrderType.SNIPER:
+                unmet = None if claim.launched else unlaunched(order, f"{order.token_in} has not launched")
+            case _:
+                assert_never(order.order_type)
         if unmet is not None:
             return unmet
         try:
@@ -127,19 +135,6 @@ class Executor:
                 return unlaunched(order, f"no pool for {order.trade.pair} is live yet")
             raise
         return unmet_limit(order, route) or route
-
-    def _unmet_before_quoting(self, claim: Claim, worker: UUID) -> Unmet | None:
-        """Return what the order waits for, as far as that can be told without quotes for its amount."""
-        order = claim.order
-        match order.order_type:
-            case OrderType.MARKET | OrderType.LIMIT:
-                return None
-            case OrderType.STOP:
-                return self._trigger(order, worker) if order.triggered_at is None else None
-            case OrderType.SNIPER:
-                return None if claim.launched else unlaunched(order, f"{order.token_in} has not launched")
-            case _:
-                assert_never(order.order_type)
 
     def _trigger(self, order: Order, worker: UUID) -> Unmet | None:
         """Trigger a stop whose price is reached at its first look, or return what it waits for."""
@@ -155,7 +150,7 @@ class Executor:
             reason = f"not met now: {unmet.reason}"
             self._announce(self.store.cancel(order.order_id, reason=reason, worker=worker))
         else:
-            self._announce(self.store.wait(order, worker, unmet))
+            self._announce(self.store.put_in_book(order, worker, unmet))
 
     def _send(self, order: Order, worker: UUID, swap: SignedTransaction) -> None:
         """Commit ``submitted``, then send the swap and have it settled."""
@@ -180,7 +175,7 @@ class Executor:
             raise Overtaken
         self.publisher.publish(step)
 
-    def _try_again(self, order: Order, worker: UUID, error: str) -> float | None:
+    def _end_try(self, order: Order, worker: UUID, error: str) -> float | None:
         return _comes_back(self.retries.end_try(order, error, worker=worker))
 
     def _give_up(self, order: Order, worker: UUID, error: str) -> float | None:

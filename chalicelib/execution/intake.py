@@ -4,19 +4,14 @@ The client gets its ``orderId`` only after the commit. If the queue cannot be re
 recovery queues whatever was accepted and never moved.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from uuid import uuid4
 
-import msgspec
-
 from chalicelib.clock import Clock
-from chalicelib.exact_json import encode_json
-from chalicelib.execution.dispatch import Dispatcher
-from chalicelib.orders.order import Order, OrderType, TimeInForce, Trade
+from chalicelib.orders.order import Order
+from chalicelib.orders.request import OrderRequest
+from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
@@ -28,37 +23,6 @@ class IdempotencyConflict(Exception):
 
 class TooLate(Exception):
     """The order would have expired before it is placed."""
-
-
-class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as asked for, complete and valid."""
-
-    user_id: str
-    order_type: OrderType
-    trade: Trade
-    slippage_tolerance: Decimal
-    limit_price: Decimal | None = None
-    trigger_price: Decimal | None = None
-    time_in_force: TimeInForce = TimeInForce.GTC
-    expires_at: datetime | None = None
-    client_order_id: str | None = None
-
-    @property
-    def digest(self) -> str:
-        """A fingerprint: two requests with the same one ask for the same.
-
-        Conditions that were not given leave no trace in it, so that an order keeps the fingerprint it was given before
-        there were any.
-        """
-        fields = msgspec.structs.asdict(self)
-        unconditional = {
-            "limit_price": None,
-            "trigger_price": None,
-            "time_in_force": TimeInForce.GTC,
-            "expires_at": None,
-        }
-        given = {name: value for name, value in fields.items() if value != unconditional.get(name, ...)}
-        return hashlib.sha256(encode_json(given)).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

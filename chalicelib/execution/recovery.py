@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chalicelib.clock import Clock
-from chalicelib.execution.dispatch import Dispatcher
-from chalicelib.execution.watching import keep_looking
 from chalicelib.observability import count, logger
+from chalicelib.polling import poll
+from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.store.orders import OrderStore
 
 TICK_SECONDS = 2.0
@@ -25,7 +25,7 @@ LONG_IDLE = timedelta(minutes=1)
 SETTLING = timedelta(seconds=10)
 """The same for a submitted order: longer than a swap takes to land, so that settlement does not drown in second
 messages when the chain is slow."""
-BATCH = 500
+RECOVERED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Recovery:
 
     def watch(self) -> int:
         """Recover every two seconds until the next watch takes over; return how many orders were sent on."""
-        return keep_looking(self.recover, self.clock, every=TICK_SECONDS, lasting=WATCH_SECONDS)
+        return poll(self.recover, self.clock, every=TICK_SECONDS, lasting=WATCH_SECONDS)
 
     def recover(self) -> int:
         """Send every stopped order on, a batch at a time; return how many.
@@ -50,12 +50,16 @@ class Recovery:
         queue_is_empty = self.dispatcher.is_idle()
         while True:
             stopped = self.store.take_stopped(
-                idle=IDLE, long_idle=LONG_IDLE, settling=SETTLING, queue_is_empty=queue_is_empty, limit=BATCH
+                idle=IDLE,
+                long_idle=LONG_IDLE,
+                settling=SETTLING,
+                queue_is_empty=queue_is_empty,
+                limit=RECOVERED_AT_ONCE,
             )
             if stopped:
                 self.dispatcher.send_stopped(stopped)
                 logger.warning(f"{len(stopped)} stopped orders were put back on their queues")
                 count("OrdersRecovered", len(stopped))
             recovered += len(stopped)
-            if len(stopped) < BATCH:
+            if len(stopped) < RECOVERED_AT_ONCE:
                 return recovered

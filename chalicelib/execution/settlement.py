@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from chalicelib.clock import Clock
-from chalicelib.execution.dispatch import Dispatcher
 from chalicelib.execution.retries import Retries
-from chalicelib.execution.watching import looks
 from chalicelib.observability import logger
 from chalicelib.orders.order import Order
 from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapOutcome, SwapStatus
 from chalicelib.orders.tokens import EXACT, round_price
+from chalicelib.polling import ticks
+from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.venues.venue import Chain, VenueUnavailable
@@ -60,7 +60,7 @@ class Settlement:
         in_flight = {swap.tx_hash: InFlight(order, swap) for order, swap in self.store.in_flight(order_ids)}
         for order_id in set(order_ids) - {order.order_id for order, _ in in_flight.values()}:
             self._pass_on(order_id)
-        for _ in looks(self.clock, every=LOOK_SECONDS, lasting=WATCH_SECONDS):
+        for _ in ticks(self.clock, every=LOOK_SECONDS, lasting=WATCH_SECONDS):
             self._look(in_flight)
             if not in_flight:
                 return {}
@@ -83,11 +83,11 @@ class Settlement:
                 continue
             del in_flight[tx_hash]
             if status is None:
-                self._try_again(order, EndedSwap(tx_hash, "expired"), "the swap expired before it landed")
+                self._end_try(order, EndedSwap(tx_hash, "expired"), "the swap expired before it landed")
             elif status.outcome is SwapOutcome.LANDED:
                 landed.append(_fill(order, swap, status))
             else:
-                self._try_again(order, EndedSwap(tx_hash, "failed"), status.error or "the chain gave no reason")
+                self._end_try(order, EndedSwap(tx_hash, "failed"), status.error or "the chain gave no reason")
         if landed:
             self._confirm(landed)
 
@@ -98,7 +98,7 @@ class Settlement:
         for order_id in {fill.order_id for fill in fills} - {step.order.order_id for step in confirmed}:
             self._pass_on(order_id)
 
-    def _try_again(self, order: Order, swap: EndedSwap, error: str) -> None:
+    def _end_try(self, order: Order, swap: EndedSwap, error: str) -> None:
         ended = self.retries.end_try(order, error, ended_swap=swap)
         if not ended.moved:
             self._pass_on(order.order_id)

@@ -50,14 +50,21 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
         )
 
 
-class News(NamedTuple):
+class Step(NamedTuple):
+    """A transition that was committed: the order after it, and its event."""
+
+    order: Order
+    event: OrderEvent
+
+
+class EventDraft(NamedTuple):
     """What an event will say: its name and its ``details``. The rest follows from the order once it has moved."""
 
     event: str
     details: dict[str, Any]
 
 
-def accepted(order: Order) -> News:
+def accepted(order: Order) -> EventDraft:
     """Say what was asked for; a condition that was not given is left out."""
     details: dict[str, Any] = {
         "orderType": order.order_type,
@@ -74,45 +81,45 @@ def accepted(order: Order) -> News:
         "expiresAt": order.expires_at,
         "clientOrderId": order.client_order_id,
     }
-    return News("pending", details | {name: value for name, value in conditions.items() if value is not None})
+    return EventDraft("pending", details | {name: value for name, value in conditions.items() if value is not None})
 
 
-def waiting(unmet: Unmet) -> News:
+def waiting(unmet: Unmet) -> EventDraft:
     """Say what the order waits for."""
-    return News("waiting", {"waitingFor": unmet.waiting_for})
+    return EventDraft("waiting", {"waitingFor": unmet.waiting_for})
 
 
-def price_reached(market_price: Decimal | None) -> News:
+def price_reached(market_price: Decimal | None) -> EventDraft:
     """Say which market price ended the order's waiting; None where it is only to be looked at again."""
-    return News("triggered", {"marketPrice": market_price})
+    return EventDraft("triggered", {"marketPrice": market_price})
 
 
-def launched() -> News:
+def launched() -> EventDraft:
     """Say that the token a sniper waited for has launched."""
-    return News("triggered", {"launched": True})
+    return EventDraft("triggered", {"launched": True})
 
 
-def routing(quotes: Mapping[str, Any], chosen: str, errors: Mapping[str, str]) -> News:
+def routing(quotes: Mapping[str, Any], chosen: str, errors: Mapping[str, str]) -> EventDraft:
     """Say what each venue quoted, by its name, which was chosen, and why a venue gave no quote, where one did not."""
     details: dict[str, Any] = {"quotes": quotes, "chosen": chosen}
-    return News("routing", {**details, "errors": errors} if errors else details)
+    return EventDraft("routing", {**details, "errors": errors} if errors else details)
 
 
-def building(plan: SwapPlan) -> News:
+def building(plan: SwapPlan) -> EventDraft:
     """Say what the transaction does, and the worst fill it accepts."""
     bounds = {"minAmountOut": plan.min_amount_out, "maxAmountOut": plan.max_amount_out}
     details = {"venue": plan.venue, "actions": plan.actions}
-    return News("building", details | {name: amount for name, amount in bounds.items() if amount is not None})
+    return EventDraft("building", details | {name: amount for name, amount in bounds.items() if amount is not None})
 
 
-def submitted(swap: SignedTransaction) -> News:
+def submitted(swap: SignedTransaction) -> EventDraft:
     """Say which transaction is sent."""
-    return News("submitted", {"txHash": swap.tx_hash, "venue": swap.venue})
+    return EventDraft("submitted", {"txHash": swap.tx_hash, "venue": swap.venue})
 
 
-def retrying(order: Order, error: str, delay: timedelta) -> News:
+def retrying(order: Order, error: str, delay: timedelta) -> EventDraft:
     """Say why a try of ``order`` failed, and when the next one follows."""
-    return News(
+    return EventDraft(
         "retrying",
         {
             "error": error,
@@ -123,9 +130,9 @@ def retrying(order: Order, error: str, delay: timedelta) -> News:
     )
 
 
-def confirmed(fill: Fill) -> News:
+def confirmed(fill: Fill) -> EventDraft:
     """Say what was swapped, and for how much."""
-    return News(
+    return EventDraft(
         "confirmed",
         {
             "txHash": fill.tx_hash,
@@ -136,21 +143,21 @@ def confirmed(fill: Fill) -> News:
     )
 
 
-def failed(order: Order, error: str) -> News:
+def failed(order: Order, error: str) -> EventDraft:
     """Say why ``order`` failed, and after how many tries."""
-    return News("failed", {"error": error, "attempts": order.attempts + 1})
+    return EventDraft("failed", {"error": error, "attempts": order.attempts + 1})
 
 
-def cancelled(reason: str) -> News:
+def cancelled(reason: str) -> EventDraft:
     """Say who or what cancelled the order."""
-    return News("cancelled", {"reason": reason})
+    return EventDraft("cancelled", {"reason": reason})
 
 
-def expired() -> News:
+def expired() -> EventDraft:
     """Say that the order's time was up."""
-    return News("expired", {"reason": "its time was up"})
+    return EventDraft("expired", {"reason": "its time was up"})
 
 
-def redriven(order: Order) -> News:
+def redriven(order: Order) -> EventDraft:
     """Say that an operator has given the failed ``order`` new tries."""
-    return News("redriven", {"lastError": order.last_error})
+    return EventDraft("redriven", {"lastError": order.last_error})

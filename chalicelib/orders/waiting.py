@@ -1,5 +1,6 @@
 """What an order that rests in the book waits for, and what wakes it."""
 
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -7,6 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from chalicelib.orders.order import Side, WaitsFor
+
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=10)
+"""Between two looks at an order whose limit the market is past, but not for its amount; each pause is twice as long."""
 
 
 class MarketPrice(NamedTuple):

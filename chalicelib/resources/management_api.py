@@ -5,7 +5,7 @@ from typing import Any
 from chalicelib.clock import Clock
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.aws import as_unavailable, aws_client
-from chalicelib.resources.breather import Breather
+from chalicelib.resources.circuit_breaker import CircuitBreaker
 
 PUSH_SECONDS = 1.0
 
@@ -15,7 +15,7 @@ class ManagementApi:
 
     def __init__(self, endpoint_url: str, clock: Clock) -> None:
         self._endpoint_url = endpoint_url
-        self._breather = Breather("the management API", clock)
+        self._circuit_breaker = CircuitBreaker("the management API", clock)
 
     def open(self) -> Any:
         """Return the client."""
@@ -23,14 +23,14 @@ class ManagementApi:
 
     def post(self, connection_id: str, data: bytes) -> bool:
         """Send ``data`` to a connection; False when the connection is gone."""
-        self._breather.check()
+        self._circuit_breaker.check()
         try:
             with as_unavailable("the management API"):
                 self.open().post_to_connection(ConnectionId=connection_id, Data=data)
         except self.open().exceptions.GoneException:
             return False
         except ResourceUnavailable:
-            self._breather.begin()
+            self._circuit_breaker.trip()
             raise
         return True
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.clock import Clock
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.resources.breather import Breather
+from chalicelib.resources.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     import redis
@@ -24,7 +24,7 @@ class Redis:
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._url = url
-        self._breather = Breather("Redis", clock)
+        self._circuit_breaker = CircuitBreaker("Redis", clock)
         self._client: redis.Redis | None = None
 
     def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -35,11 +35,11 @@ class Redis:
         """
         import redis
 
-        self._breather.check()
+        self._circuit_breaker.check()
         try:
             return self.open().eval(script, len(keys), *keys, *arguments)
         except redis.RedisError as error:
-            self._breather.begin()
+            self._circuit_breaker.trip()
             raise ResourceUnavailable("Redis", error) from error
 
     def open(self) -> redis.Redis:

@@ -25,6 +25,8 @@ class Queue:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.name = url.rpartition("/")[2]
+        """It ends the queue's URL as it ends its ARN."""
 
     def open(self) -> Any:
         """Return the client; all queues of a process share one."""

@@ -1,1 +1,1 @@
-"""Quotes side by side, their net prices, and the choice."""
+"""Quotes side by side, the choice, and what an order's conditions say to it."""

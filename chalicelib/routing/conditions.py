@@ -15,8 +15,8 @@ from chalicelib.orders.tokens import EXACT, TOKENS, round_price
 from chalicelib.orders.waiting import Unmet, WakesWhen
 from chalicelib.routing.router import Route, best_of
 
-LITTLE = Decimal("0.0005")
-"""As a fraction of the price."""
+REWAKE_MARGIN = Decimal("0.0005")
+"""By how much of the price the market has to move before an order is woken that the price alone does not help."""
 
 
 def worst_fill(order: Order) -> Decimal | None:
@@ -66,9 +66,9 @@ def _price_for_amount(order: Order, route: Route, worst: Decimal, market_price: 
     # Rounded away from the market: what did not meet the limit is not woken by the same price.
     wake_price = round_price(nearest, ROUND_CEILING if sells else ROUND_FLOOR)
     if sells and wake_price <= market_price:
-        return round_price(EXACT.multiply(market_price, 1 + LITTLE), ROUND_CEILING)
+        return round_price(EXACT.multiply(market_price, 1 + REWAKE_MARGIN), ROUND_CEILING)
     if not sells and wake_price >= market_price:
-        return round_price(EXACT.multiply(market_price, 1 - LITTLE), ROUND_FLOOR)
+        return round_price(EXACT.multiply(market_price, 1 - REWAKE_MARGIN), ROUND_FLOOR)
     return wake_price
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from chalicelib.observability import logger
 from chalicelib.orders import events
-from chalicelib.orders.events import News
+from chalicelib.orders.events import EventDraft
 from chalicelib.orders.order import Side, Trade
 from chalicelib.orders.waiting import MarketPrice
 from chalicelib.venues.venue import Quote, Spot, SwapRefused, Venue, VenueUnavailable
@@ -23,9 +23,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[str, str]
 
     @property
-    def news(self) -> News:
-        """What is stored, streamed and answered: all quotes, the choice, and what went wrong."""
-        return events.routing({quote.venue: _numbers(quote) for quote in self.quotes}, self.best.venue, self.errors)
+    def quotes_by_venue(self) -> dict[str, dict[str, Any]]:
+        """The numbers of each quote, as they are stored, streamed and answered."""
+        return {quote.venue: _numbers(quote) for quote in self.quotes}
+
+    @property
+    def event(self) -> EventDraft:
+        """What the event of a routed order says."""
+        return events.routing(self.quotes_by_venue, self.best.venue, self.errors)
 
 
 class Router:

@@ -1,1 +1,1 @@
-"""Postgres: the truth about every order. All of the engine's SQL is here."""
+"""Postgres: the truth about every order. The engine's SQL is here; its simulated venues have their own tables."""

@@ -11,12 +11,13 @@ from uuid import uuid4
 from psycopg.types.json import Jsonb
 
 from chalicelib.orders import events
+from chalicelib.orders.events import Step
 from chalicelib.orders.launch import Launch
 from chalicelib.orders.lifecycle import statuses_before
 from chalicelib.orders.order import Side, Status, WaitsFor
 from chalicelib.orders.waiting import MarketPrice, WakesWhen
 from chalicelib.resources.postgres import Database
-from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, Step, event_row, is_launched, step_of
+from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, event_row, is_launched, step_of
 from chalicelib.store.transitions import DROP_UNSENT, END_LEASE, LEAVE_BOOK
 
 DELIVERY_KEPT = "15 minutes"
@@ -107,7 +108,7 @@ def _trigger(sells_wake: WakesWhen, buys_wake: WakesWhen, *, overdue: bool) -> s
     ), triggered AS (
         SELECT moved.*, prices.price AS market_price, coalesce(prices.details, %(unpriced)s) AS details
         FROM moved LEFT JOIN prices USING (token_in, token_out, side)
-    ), {event_row("'triggered'", "details", source="triggered")}
+    ), {event_row("details", source="triggered")}
     SELECT {ORDER_COLUMNS}, market_price FROM triggered
 """
 
@@ -132,7 +133,7 @@ _WAKE_LAUNCHED = f"""
         SET {LEAVE_BOOK}, seq = seq + 1, updated_at = now(), available_at = now(), triggered_at = now()
         WHERE id = ANY(ARRAY(SELECT id FROM launched LIMIT %(limit)s))
         RETURNING *
-    ), {event_row("%(event)s", "%(details)s")}
+    ), {event_row()}
     SELECT {ORDER_COLUMNS} FROM moved
 """
 
@@ -152,7 +153,7 @@ _EXPIRE = f"""
         SET {LEAVE_BOOK}, status = 'expired', seq = seq + 1, updated_at = now(), {END_LEASE}
         WHERE id = ANY(ARRAY(SELECT id FROM due))
         RETURNING *
-    ), {event_row("%(event)s", "%(details)s")}{DROP_UNSENT}
+    ), {event_row()}{DROP_UNSENT}
     SELECT {ORDER_COLUMNS} FROM moved
 """
 
@@ -207,25 +208,27 @@ class Book:
 
     def wake_launched(self, pairs: Sequence[tuple[str, str | None]], limit: int) -> list[Step]:
         """Take up to ``limit`` snipers of these pairs out of the book; a pair without tokenOut means any."""
-        news = events.launched()
+        draft = events.launched()
         parameters: dict[str, Any] = {
             "token_ins": [token_in for token_in, _ in pairs],
             "token_outs": [token_out for _, token_out in pairs],
             "limit": limit,
-            "event": news.event,
-            "details": Jsonb(news.details),
+            "event": draft.event,
+            "details": Jsonb(draft.details),
         }
         rows = self._database.run(_WAKE_LAUNCHED, parameters, BATCH_SECONDS)
-        return [step_of(row, news) for row in rows]
+        return [step_of(row, draft) for row in rows]
 
     def _trigger(self, statement: str, prices: Sequence[MarketPrice], limit: int) -> list[Step]:
+        unpriced = events.price_reached(None)
         parameters: dict[str, Any] = {
             "token_ins": [price.token_in for price in prices],
             "token_outs": [price.token_out for price in prices],
             "sides": [price.side for price in prices],
             "prices": [price.price for price in prices],
+            "event": unpriced.event,
             "details": [Jsonb(events.price_reached(price.price).details) for price in prices],
-            "unpriced": Jsonb(events.price_reached(None).details),
+            "unpriced": Jsonb(unpriced.details),
             "limit": limit,
         }
         rows = self._database.run(statement, parameters, BATCH_SECONDS)
@@ -237,10 +240,10 @@ class Book:
 
     def expire(self, order_ids: Sequence[str]) -> list[Step]:
         """Move those of these orders that are due to ``expired``."""
-        news = events.expired()
-        parameters = {"order_ids": list(order_ids), "event": news.event, "details": Jsonb(news.details)}
+        draft = events.expired()
+        parameters = {"order_ids": list(order_ids), "event": draft.event, "details": Jsonb(draft.details)}
         rows = self._database.run(_EXPIRE, parameters, BATCH_SECONDS)
-        return [step_of(row, news) for row in rows]
+        return [step_of(row, draft) for row in rows]
 
     def record_launch(self, launch: Launch, delivery_id: str) -> Launch | None:
         """Store a launch, once for each pool; return what is stored for its pool.

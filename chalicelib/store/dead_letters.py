@@ -8,10 +8,11 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from chalicelib.orders import events
+from chalicelib.orders.events import Step
 from chalicelib.orders.order import Order
 from chalicelib.resources.postgres import Database
 from chalicelib.store import transitions
-from chalicelib.store.rows import Step, step_of
+from chalicelib.store.rows import step_of
 
 MOST_LISTED = 1000
 
@@ -66,7 +67,7 @@ class DeadLetterStore:
 
     def revive(self, order: Order) -> Step | None:
         """Move a failed order back to ``pending``, unless one of its swaps has landed or still may."""
-        news = events.redriven(order)
-        parameters = {"order_id": order.order_id, "event": news.event, "details": Jsonb(news.details)}
+        draft = events.redriven(order)
+        parameters = {"order_id": order.order_id, "event": draft.event, "details": Jsonb(draft.details)}
         rows = self._database.run(transitions.REVIVE, parameters)
-        return step_of(rows[0], news) if rows else None
+        return step_of(rows[0], draft) if rows else None

@@ -9,18 +9,14 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from chalicelib.orders import events
-from chalicelib.orders.events import News, OrderEvent
+from chalicelib.orders.events import EventDraft, OrderEvent, Step
 from chalicelib.orders.lifecycle import CLAIMABLE
 from chalicelib.orders.order import Order, OrderType, Status
 from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapPlan
-from chalicelib.orders.waiting import Unmet
+from chalicelib.orders.waiting import FIRST_PAUSE, LONGEST_PAUSE, Unmet
 from chalicelib.resources.postgres import Database, Row
 from chalicelib.store import transitions
-from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, Step, event_row, is_launched, order_of, step_of
-
-FIRST_PAUSE = timedelta(seconds=30)
-LONGEST_PAUSE = timedelta(minutes=10)
-"""Between two looks at an order whose limit the market is past, but not for its amount; each pause is twice as long."""
+from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, event_row, is_launched, order_of, step_of
 
 _ACCEPT = f"""
     WITH accepted AS (
@@ -35,7 +31,7 @@ _ACCEPT = f"""
         )
         ON CONFLICT DO NOTHING
         RETURNING *
-    ), {event_row("%(event)s", "%(details)s", source="accepted")}
+    ), {event_row(source="accepted")}
     SELECT {ORDER_COLUMNS} FROM accepted
 """
 
@@ -167,7 +163,7 @@ class OrderStore:
 
     def accept(self, order: Order, request_digest: str) -> Step | None:
         """Store a new order with its first event; None when its id or its idempotency key is taken."""
-        news = events.accepted(order)
+        draft = events.accepted(order)
         rows = self._database.run(
             _ACCEPT,
             {
@@ -186,11 +182,11 @@ class OrderStore:
                 "time_in_force": order.time_in_force,
                 "expires_at": order.expires_at,
                 "max_retries": order.max_retries,
-                "event": news.event,
-                "details": Jsonb(news.details),
+                "event": draft.event,
+                "details": Jsonb(draft.details),
             },
         )
-        return step_of(rows[0], news) if rows else None
+        return step_of(rows[0], draft) if rows else None
 
     def find_accepted(self, order: Order) -> tuple[Order, str] | None:
         """Return the stored order with this id or idempotency key, and the digest of its request."""
@@ -214,10 +210,10 @@ class OrderStore:
             wait = max(row["wait"].total_seconds() if row["wait"] else 0.0, 0.0)
         return Claim(order, row["claimed"], wait, _swap(row), row["takeovers"], row["launched"])
 
-    def route(self, order: Order, worker: UUID, chosen_dex: str, news: News) -> Step | None:
-        """Move to ``routing`` with the quotes and the choice, which ``news`` says."""
-        changes: dict[str, Any] = {"chosen_dex": chosen_dex, "route_meta": Jsonb(news.details)}
-        return self._move(transitions.ROUTE, order.order_id, news, worker=worker, **changes)
+    def route(self, order: Order, worker: UUID, chosen_dex: str, draft: EventDraft) -> Step | None:
+        """Move to ``routing`` with the quotes and the choice, which ``draft`` says."""
+        changes: dict[str, Any] = {"chosen_dex": chosen_dex, "route_meta": Jsonb(draft.details)}
+        return self._move(transitions.ROUTE, order.order_id, draft, worker=worker, **changes)
 
     def build(self, order: Order, worker: UUID, swap: SignedTransaction, plan: SwapPlan) -> Step | None:
         """Move to ``building`` and record the signed transaction, before it is ever sent."""
@@ -236,7 +232,7 @@ class OrderStore:
             transitions.SUBMIT, order.order_id, events.submitted(swap), worker=worker, tx_hash=swap.tx_hash
         )
 
-    def wait(self, order: Order, worker: UUID, unmet: Unmet) -> Step | None:
+    def put_in_book(self, order: Order, worker: UUID, unmet: Unmet) -> Step | None:
         """Put an order whose condition is not met into the book; the lease is given back, its tries begin anew."""
         changes: dict[str, Any] = {
             "waits_for": unmet.waits_for,
@@ -266,8 +262,8 @@ class OrderStore:
         ended_swap: EndedSwap | None = None,
     ) -> Step | None:
         """Move back to ``pending`` for another try after ``delay``; for the rest see ``fail``."""
-        news = events.retrying(order, error, delay)
-        return self._end_try(transitions.RETRY, order, news, error, worker, ended_swap, delay=delay)
+        draft = events.retrying(order, error, delay)
+        return self._end_try(transitions.RETRY, order, draft, error, worker, ended_swap, delay=delay)
 
     def fail(
         self, order: Order, *, error: str, worker: UUID | None = None, ended_swap: EndedSwap | None = None
@@ -280,9 +276,9 @@ class OrderStore:
         return self._end_try(transitions.FAIL, order, events.failed(order, error), error, worker, ended_swap)
 
     def confirm(self, fills: Sequence[Fill]) -> list[Step]:
-        """Move every order whose swap landed to ``confirmed``, in one statement."""
+        """Move every order whose swap landed to ``confirmed``, in one statement; there is at least one."""
         fills = sorted(fills, key=lambda fill: fill.order_id)  # two batches lock their rows in the same order
-        news = {fill.order_id: events.confirmed(fill) for fill in fills}
+        drafts = {fill.order_id: events.confirmed(fill) for fill in fills}
         rows = self._database.run(
             transitions.CONFIRM,
             {
@@ -290,10 +286,11 @@ class OrderStore:
                 "tx_hashes": [fill.tx_hash for fill in fills],
                 "amounts_out": [fill.amount_out for fill in fills],
                 "executed_prices": [fill.executed_price for fill in fills],
-                "details": [Jsonb(news[fill.order_id].details) for fill in fills],
+                "event": drafts[fills[0].order_id].event,
+                "details": [Jsonb(drafts[fill.order_id].details) for fill in fills],
             },
         )
-        return [step_of(row, news[row["order_id"]]) for row in rows]
+        return [step_of(row, drafts[row["order_id"]]) for row in rows]
 
     def in_flight(self, order_ids: Collection[str]) -> list[tuple[Order, SignedTransaction]]:
         """Return those of these orders that are submitted and not settled, each with its live swap."""
@@ -344,7 +341,7 @@ class OrderStore:
         self,
         statement: str,
         order: Order,
-        news: News,
+        draft: EventDraft,
         error: str,
         worker: UUID | None,
         ended_swap: EndedSwap | None,
@@ -352,22 +349,22 @@ class OrderStore:
     ) -> Step | None:
         tx_hash, ended_as = ended_swap or (None, None)
         changes |= {"error": error, "ended_as": ended_as}
-        return self._move(statement, order.order_id, news, worker=worker, tx_hash=tx_hash, **changes)
+        return self._move(statement, order.order_id, draft, worker=worker, tx_hash=tx_hash, **changes)
 
     def _move(
         self,
         statement: str,
         order_id: str,
-        news: News,
+        draft: EventDraft,
         *,
         worker: UUID | None = None,
         tx_hash: str | None = None,
         **changes: Any,
     ) -> Step | None:
         """Move an order: as the worker that has its lease, or as who saw its swap end, where these are given."""
-        parameters = {"order_id": order_id, "worker": worker, "tx_hash": tx_hash, "event": news.event}
-        rows = self._database.run(statement, {**parameters, "details": Jsonb(news.details), **changes})
-        return step_of(rows[0], news) if rows else None
+        parameters = {"order_id": order_id, "worker": worker, "tx_hash": tx_hash, "event": draft.event}
+        rows = self._database.run(statement, {**parameters, "details": Jsonb(draft.details), **changes})
+        return step_of(rows[0], draft) if rows else None
 
 
 def _swap(row: Row) -> SignedTransaction | None:

@@ -1,8 +1,6 @@
 """What the statements about orders share: an order is read from a row, and each move of one writes its event."""
 
-from typing import NamedTuple
-
-from chalicelib.orders.events import News, OrderEvent
+from chalicelib.orders.events import EventDraft, OrderEvent, Step
 from chalicelib.orders.order import Order, OrderType, Side, Status, TimeInForce, WaitsFor
 from chalicelib.resources.postgres import Row
 
@@ -18,18 +16,11 @@ ORDER_COLUMNS = """
 """
 
 
-class Step(NamedTuple):
-    """A transition that was committed: the order after it, and its event."""
-
-    order: Order
-    event: OrderEvent
-
-
-def event_row(event: str, details: str, *, source: str = "moved") -> str:
+def event_row(details: str = "%(details)s", *, source: str = "moved") -> str:
     """Write the part of a statement that gives each order in ``source`` the event of its move: no move without one."""
     return f"""event AS (
         INSERT INTO order_events (order_id, seq, event, status, details, created_at)
-        SELECT id, seq, {event}, status, {details}, updated_at FROM {source}
+        SELECT id, seq, %(event)s, status, {details}, updated_at FROM {source}
     )"""
 
 
@@ -53,15 +44,15 @@ def order_of(row: Row) -> Order:
     return Order(**fields)
 
 
-def step_of(row: Row, news: News) -> Step:
+def step_of(row: Row, draft: EventDraft) -> Step:
     """Read an order that has moved, and put its event together as it was stored."""
     order = order_of(row)
     event = OrderEvent.of(
         order_id=order.order_id,
-        event=news.event,
+        event=draft.event,
         status=order.status,
         seq=order.seq,
         timestamp=order.updated_at,
-        details=news.details,
+        details=draft.details,
     )
     return Step(order, event)

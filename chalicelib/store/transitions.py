@@ -32,7 +32,7 @@ def _transition(to: Status, changes: str, *, only_if: str = "true", also: str = 
           AND (%(tx_hash)s::text IS NULL OR tx_hash = %(tx_hash)s)
           AND {only_if}
         RETURNING *
-    ), {event_row("%(event)s", "%(details)s")}{also}
+    ), {event_row()}{also}
     SELECT {ORDER_COLUMNS} FROM moved
 """
 
@@ -110,7 +110,7 @@ CONFIRM = f"""
           AND orders.tx_hash = fills.tx_hash
           AND orders.status IN ({", ".join(f"'{status}'" for status in statuses_before(Status.CONFIRMED))})
         RETURNING orders.*, fills.details
-    ), {event_row("'confirmed'", "details")}, landed AS (
+    ), {event_row("details")}, landed AS (
         UPDATE swaps SET state = 'landed' FROM moved WHERE swaps.tx_hash = moved.tx_hash
     )
     SELECT {ORDER_COLUMNS} FROM moved
@@ -128,6 +128,6 @@ REVIVE = f"""
               SELECT FROM swaps WHERE swaps.order_id = orders.id AND swaps.state IN ('live', 'landed')
           )
         RETURNING *
-    ), {event_row("%(event)s", "%(details)s")}
+    ), {event_row()}
     SELECT {ORDER_COLUMNS} FROM moved
 """

@@ -1,1 +1,1 @@
-"""Who listens to what, and how each event reaches every listener once and in order."""
+"""Who listens to what, and how each event reaches every listener in order."""

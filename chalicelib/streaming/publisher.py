@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from chalicelib.clock import Clock
 from chalicelib.exact_json import encode_json
 from chalicelib.observability import count, logger
-from chalicelib.orders.events import OrderEvent
+from chalicelib.orders.events import OrderEvent, Step
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
-from chalicelib.store.rows import Step
 from chalicelib.streaming.viewers import SERVE_MS, Remaining, Viewer, Viewers
 
 PUSH_THREADS = 8
@@ -48,7 +47,7 @@ class Publisher:
         order, event = step
         _record(step)
         try:
-            audience = self._viewers.publish(order.order_id, event.seq, encode_json(order))
+            audience = self._viewers.take_lacking(order.order_id, event.seq, encode_json(order))
         except ResourceUnavailable as unavailable:
             logger.warning(f"not streamed: {unavailable}", orderId=order.order_id, seq=event.seq)
             # What a viewer misses here comes with the next event; after the last one there is no next.
@@ -72,7 +71,7 @@ class Publisher:
         order = self._store.find(order_id)
         if order is None:
             return None
-        audience = self._viewers.publish(order_id, order.seq, encode_json(order))
+        audience = self._viewers.take_lacking(order_id, order.seq, encode_json(order))
         ended = is_terminal(order.status)
         self._serve_all(audience.free, lambda viewer: self._serve(order_id, viewer, ended=ended))
         return CATCH_UP_SECONDS if audience.busy else None
@@ -98,7 +97,7 @@ class Publisher:
         if not events:
             order = self._store.find(order_id)
             if order is None:
-                self._viewers.unwatch(order_id, connection_id)
+                self._viewers.remove(order_id, connection_id)
                 return False
             ended = is_terminal(order.status)
         self._serve(order_id, viewer, events, ended=ended, opening=opening)

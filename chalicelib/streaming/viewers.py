@@ -224,7 +224,7 @@ class Viewers:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def publish(self, order_id: str, seq: int, state: bytes) -> Audience:
+    def take_lacking(self, order_id: str, seq: int, state: bytes) -> Audience:
         """Note the order's newest event and state; return the viewers that lack it, and take the free ones."""
         keys = [_state(order_id), _viewers(order_id)]
         busy, free = self._redis.run(_PUBLISH, keys, [seq, state, STATE_MS, SERVE_MS])
@@ -242,9 +242,7 @@ class Viewers:
         """Note that a delivery that was cut off got as far as ``cursor``; the viewer stays taken as long as it was."""
         self._redis.run(_INTERRUPTED, [_viewers(order_id)], [connection_id, cursor])
 
-    def watch(
-        self, order_id: str, connection_id: str, after_seq: int, *, replay: bool, opened_for: bool = False
-    ) -> bool:
+    def add(self, order_id: str, connection_id: str, after_seq: int, *, replay: bool, opened_for: bool = False) -> bool:
         """Add a viewer; False when it listens already.
 
         With ``replay`` it is reserved until somebody takes it for that. ``opened_for`` marks the connection as one
@@ -260,7 +258,7 @@ class Viewers:
         cursor: int | None = self._redis.run(_TAKE, [_viewers(order_id)], [connection_id, SERVE_MS])
         return Viewer(connection_id, cursor) if cursor is not None else None
 
-    def unwatch(self, order_id: str, connection_id: str) -> bool:
+    def remove(self, order_id: str, connection_id: str) -> bool:
         """Remove a viewer from an order; False when it did not listen."""
         keys = [_viewers(order_id), _orders(connection_id)]
         return bool(self._redis.run(_UNWATCH, keys, [connection_id, order_id]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from chalicelib.store.book import Book
 from chalicelib.streaming.publisher import Publisher
 
-BATCH = 1000
+EXPIRED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Expiry:
         Raises:
             ResourceUnavailable: Postgres does not answer.
         """
-        due = self.book.due(BATCH)
+        due = self.book.due(EXPIRED_AT_ONCE)
         if due:
             self.publisher.catch_up_later(*due)
             for step in self.book.expire(due):

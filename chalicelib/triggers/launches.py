@@ -45,7 +45,7 @@ class Launches:
         while True:
             batch = self.waker.wake_launched([(launch.token_in, launch.token_out)])
             woken += batch.orders
-            if batch.orders < waking.BATCH:
+            if batch.orders < waking.WOKEN_AT_ONCE:
                 break
         logger.info("a token has launched", pool=launch.pool, tokenIn=launch.token_in, woken=woken)
         return woken

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chalicelib.clock import Clock
-from chalicelib.execution.pacing import Lane
-from chalicelib.execution.watching import keep_looking
 from chalicelib.observability import count, logger
 from chalicelib.orders.order import WaitsFor
 from chalicelib.orders.waiting import MarketPrice
+from chalicelib.polling import poll
+from chalicelib.queueing.pacing import Lane
 from chalicelib.routing.router import Router
 from chalicelib.store.book import Book
 from chalicelib.triggers import expiry, waking
@@ -43,7 +43,7 @@ class MarketWatch:
 
     def watch(self) -> int:
         """Look every second until the next watch has begun; return how many orders were woken."""
-        return keep_looking(self.look, self.clock, every=TICK_SECONDS, lasting=WATCH_SECONDS)
+        return poll(self.look, self.clock, every=TICK_SECONDS, lasting=WATCH_SECONDS)
 
     def look(self) -> int:
         """Expire what is due and wake what the market reaches now; return how many orders were woken.
@@ -58,7 +58,7 @@ class MarketWatch:
         for _ in range(MOST_BATCHES):
             expired, triggered = self.expiry.expire(), self._wake()
             woken += triggered
-            if expired < expiry.BATCH and triggered < waking.BATCH:
+            if expired < expiry.EXPIRED_AT_ONCE and triggered < waking.WOKEN_AT_ONCE:
                 break
         if woken:
             logger.info(f"the market reached {woken} orders")

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chalicelib.execution.dispatch import Dispatcher
+from chalicelib.orders.events import Step
 from chalicelib.orders.waiting import MarketPrice
+from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.store.book import Book
-from chalicelib.store.rows import Step
 from chalicelib.streaming.publisher import Publisher
 
-BATCH = 1000
-"""How many orders one call wakes."""
+WOKEN_AT_ONCE = 1000
 
 
 class Woken(NamedTuple):
@@ -34,15 +33,15 @@ class Waker:
 
     def wake_stops(self, prices: Sequence[MarketPrice]) -> Woken:
         """Wake the stops that these prices trigger."""
-        return self._release(self.book.trigger_stops(prices, BATCH))
+        return self._release(self.book.trigger_stops(prices, WOKEN_AT_ONCE))
 
     def wake_limits(self, prices: Sequence[MarketPrice]) -> Woken:
         """Wake the orders whose limit these prices reach, or that are to be looked at again."""
-        return self._release(self.book.trigger_limits(prices, BATCH))
+        return self._release(self.book.trigger_limits(prices, WOKEN_AT_ONCE))
 
     def wake_launched(self, pairs: Sequence[tuple[str, str | None]]) -> Woken:
         """Wake the snipers of these pairs (tokenIn, tokenOut); without tokenOut, of any pair with tokenIn."""
-        return self._release(self.book.wake_launched(pairs, BATCH))
+        return self._release(self.book.wake_launched(pairs, WOKEN_AT_ONCE))
 
     def _release(self, steps: Sequence[Step]) -> Woken:
         farthest_turn = self.dispatcher.send_triggered([step.order for step in steps])

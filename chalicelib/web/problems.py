@@ -1,4 +1,7 @@
-"""Errors as clients see them: ``application/problem+json`` (RFC 9457), with an ``errors`` object per bad field."""
+"""Errors as clients see them: ``application/problem+json`` (RFC 9457), with an ``errors`` object per bad field.
+
+Over REST and over a WebSocket alike; ``refusal_of`` says which of the engine's errors becomes which problem.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -7,6 +10,11 @@ from typing import Any
 import msgspec
 
 from chalicelib.exact_json import encode_json
+from chalicelib.execution.cancellation import NotCancellable
+from chalicelib.execution.intake import IdempotencyConflict, TooLate
+from chalicelib.resources import ResourceUnavailable
+from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict
+from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,6 +41,26 @@ class RequestError(Exception):
         self.status = status
         self.headers = dict(headers or {})
         self.problem = Problem(title=status.phrase, status=status, detail=detail, errors=errors or {})
+
+
+def refusal_of(error: Exception) -> RequestError | None:
+    """Return what a client is told of ``error``; None when it is a bug, of which a client is told nothing."""
+    match error:
+        case RequestError():
+            return error
+        case IdempotencyConflict() | NotCancellable():
+            return RequestError(HTTPStatus.CONFLICT, str(error))
+        case TooLate():
+            return invalid({"expiresAt": str(error)})
+        case DeliveryRepeated() | LaunchConflict():
+            return RequestError(HTTPStatus.CONFLICT, f"The launch cannot be accepted: {error}.")
+        case SwapRefused():
+            return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        case VenueUnavailable():
+            return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": "1"})
+        case ResourceUnavailable():
+            return unavailable()
+    return None
 
 
 def invalid(errors: dict[str, str]) -> RequestError:

@@ -17,8 +17,7 @@ from chalicelib.exact_json import encode_json
 from chalicelib.observability import logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.web.answers import Answer
-from chalicelib.web.problems import Problem, RequestError
-from chalicelib.web.refusals import refusal_of
+from chalicelib.web.problems import Problem, RequestError, refusal_of
 
 
 def answered(view: Callable[..., object]) -> Callable[..., Response]:

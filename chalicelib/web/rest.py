@@ -165,7 +165,9 @@ class Rest:
             token_out=trade.token_out,
             side=trade.side,
             amount=trade.amount,
-            **route.news.details,
+            quotes=route.quotes_by_venue,
+            chosen=route.best.venue,
+            errors=route.errors,
         )
 
     def health(self) -> Answer:

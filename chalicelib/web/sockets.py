@@ -17,8 +17,7 @@ from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.viewers import Viewers
-from chalicelib.web.problems import Problem, RequestError, invalid, shown, unknown_order
-from chalicelib.web.refusals import refusal_of
+from chalicelib.web.problems import Problem, RequestError, invalid, refusal_of, shown, unknown_order
 from chalicelib.web.requests import read_object, read_order, read_order_id, read_seq
 
 ACTIONS = ("execute", "subscribe", "unsubscribe", "ping")
@@ -46,7 +45,7 @@ class Sockets:
         try:
             message["orderId"] = order_id = read_order_id(query["orderId"])
             after_seq = read_seq(query.get("afterSeq", "0"))
-            self.viewers.watch(order_id, connection_id, after_seq, replay=True, opened_for=True)
+            self.viewers.add(order_id, connection_id, after_seq, replay=True, opened_for=True)
         except RequestError as refused:
             message["error"] = refused.problem
         self.replay_queue.send(message)
@@ -113,7 +112,7 @@ class Sockets:
     def _listen(self, connection_id: str, order_id: str) -> None:
         """Let a connection listen to the order it placed, which is stored by now: nothing may undo that."""
         try:
-            self.viewers.watch(order_id, connection_id, 0, replay=False)
+            self.viewers.add(order_id, connection_id, 0, replay=False)
         except ResourceUnavailable as down:
             logger.warning(f"not streamed to {connection_id}: {down}", orderId=order_id)
 
@@ -122,14 +121,14 @@ class Sockets:
         _refuse_leftovers(values)
         if self.store.find(order_id) is None:
             raise unknown_order(order_id)
-        if not self.viewers.watch(order_id, connection_id, after_seq, replay=True):
+        if not self.viewers.add(order_id, connection_id, after_seq, replay=True):
             raise RequestError(HTTPStatus.CONFLICT, f"This connection listens to order {order_id} already.")
         self.publisher.replay(order_id, connection_id)
 
     def _unsubscribe(self, connection_id: str, values: dict[str, Any]) -> None:
         order_id = read_order_id(values.pop("orderId", None))
         _refuse_leftovers(values)
-        if not self.viewers.unwatch(order_id, connection_id):
+        if not self.viewers.remove(order_id, connection_id):
             raise RequestError(HTTPStatus.NOT_FOUND, f"This connection does not listen to order {order_id}.")
         self.publisher.send(connection_id, {"event": "unsubscribed", "orderId": order_id})
 

@@ -16,7 +16,7 @@ from chalice.local import LambdaContext
 
 import app
 from chalicelib.exact_json import decode_json
-from chalicelib.execution.sqs_batches import BatchAnswer
+from chalicelib.queueing.sqs_batches import BatchAnswer
 
 Message = dict[str, Any]
 CONTEXT = LambdaContext("a-function", 512)

@@ -115,7 +115,7 @@ class OneOrder(RuleBasedStateMachine):
 
     @rule(step=whose)
     def the_order_waits(self, step) -> None:
-        self.moved(self.store.wait(self.order, self.worker(step), UNMET))
+        self.moved(self.store.put_in_book(self.order, self.worker(step), UNMET))
 
     @rule(really=rarely)
     def the_price_is_reached(self, really) -> None:

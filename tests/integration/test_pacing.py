@@ -2,8 +2,8 @@
 
 import pytest
 
-from chalicelib.execution import pacing
-from chalicelib.execution.pacing import TOLERANCE_SECONDS, TRIGGERED_PER_SLOT_MINUTE, Lane, Pacer
+from chalicelib.queueing import pacing
+from chalicelib.queueing.pacing import TOLERANCE_SECONDS, TRIGGERED_PER_SLOT_MINUTE, Lane, Pacer
 from tests.clocks import StoppedClock
 from tests.integration.cloud import NO_REDIS
 

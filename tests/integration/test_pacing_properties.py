@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.execution.pacing import TOLERANCE_SECONDS, TRIGGERED_BURST_SECONDS, Lane, Pacer
+from chalicelib.queueing.pacing import TOLERANCE_SECONDS, TRIGGERED_BURST_SECONDS, Lane, Pacer
 from tests.builders import NOON
 from tests.clocks import StoppedClock
 

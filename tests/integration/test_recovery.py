@@ -125,7 +125,7 @@ def test_recoveries_at_once_send_each_order_on_once(make_engine, api, queues, lo
 
 
 def test_many_stopped_orders_are_recovered_in_batches(engine, api, queues, lose_messages, let_time_pass, monkeypatch):
-    monkeypatch.setattr("chalicelib.execution.recovery.BATCH", 5)
+    monkeypatch.setattr("chalicelib.execution.recovery.RECOVERED_AT_ONCE", 5)
     for _ in range(12):
         api.place()
     lose_messages()

@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib.clock import Clock
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.resources.breather import BREATHER_SECONDS
+from chalicelib.resources.circuit_breaker import OPEN_SECONDS
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
 from chalicelib.resources.redis import Redis
@@ -104,7 +104,7 @@ def test_redis_that_does_not_answer_is_left_alone_for_a_moment(redis_server):
     down.close()
     with pytest.raises(ResourceUnavailable, match="did not answer a moment ago"):
         down.probe()
-    clock.pass_time(BREATHER_SECONDS)
+    clock.pass_time(OPEN_SECONDS)
     down.probe()
     down.close()
 

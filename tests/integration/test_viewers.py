@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from chalicelib.engine import Engine
-from chalicelib.orders.events import News
+from chalicelib.orders.events import EventDraft
 from chalicelib.resources import ResourceUnavailable
 from tests.builders import ROUTED
 from tests.integration.cloud import NO_QUEUE
@@ -67,11 +67,13 @@ def test_viewers_that_come_at_any_moment_see_every_event_once_and_in_order(make_
     def move(engine: Engine) -> None:
         order = engine.store.find(order_id)
         for step in range(STEPS_EACH):
-            engine.publisher.publish(engine.store.route(order, worker, "raydium", News("routing", {"step": step})))
+            engine.publisher.publish(
+                engine.store.route(order, worker, "raydium", EventDraft("routing", {"step": step}))
+            )
 
     def view(engine: Engine, name: str, delay: float) -> None:
         time.sleep(delay)
-        engine.viewers.watch(order_id, name, after[name], replay=True, opened_for=True)
+        engine.viewers.add(order_id, name, after[name], replay=True, opened_for=True)
         engine.publisher.replay(order_id, name)
 
     tasks = [partial(move, make_engine()) for _ in range(PUBLISHERS)]
@@ -89,7 +91,7 @@ def test_viewers_that_come_at_any_moment_see_every_event_once_and_in_order(make_
 def test_an_event_published_while_a_viewer_is_served_is_delivered_by_who_serves_it(make_engine, claimed, connections):
     order_id, worker = claimed
     server, other = make_engine(), make_engine()
-    server.viewers.watch(order_id, "viewer", 0, replay=True)
+    server.viewers.add(order_id, "viewer", 0, replay=True)
     order = server.store.find(order_id)
     once = iter([lambda: other.publisher.publish(other.store.route(order, worker, "raydium", ROUTED))])
     connections.before_post = lambda _: next(once, lambda: None)()
@@ -102,9 +104,11 @@ def test_an_event_published_while_a_viewer_is_served_is_delivered_by_who_serves_
 def test_events_published_in_the_wrong_order_arrive_in_the_right_one(make_engine, claimed, connections):
     order_id, worker = claimed
     engine = make_engine()
-    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+    engine.viewers.add(order_id, "viewer", 1, replay=False)
     order = engine.store.find(order_id)
-    second, third = [engine.store.route(order, worker, "raydium", News("routing", {"step": step})) for step in (1, 2)]
+    second, third = [
+        engine.store.route(order, worker, "raydium", EventDraft("routing", {"step": step})) for step in (1, 2)
+    ]
 
     engine.publisher.publish(third)
     engine.publisher.publish(second)
@@ -115,7 +119,7 @@ def test_events_published_in_the_wrong_order_arrive_in_the_right_one(make_engine
 def test_a_viewer_reserved_for_its_replay_is_posted_to_by_nobody_else(make_engine, claimed, connections):
     order_id, worker = claimed
     engine = make_engine()
-    engine.viewers.watch(order_id, "viewer", 0, replay=True)
+    engine.viewers.add(order_id, "viewer", 0, replay=True)
 
     engine.publisher.publish(engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED))
     assert connections.received["viewer"] == []
@@ -129,10 +133,12 @@ def test_a_viewer_whose_server_died_is_served_again_when_its_time_is_up(
 ):
     order_id, worker = claimed
     engine = make_engine()
-    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+    engine.viewers.add(order_id, "viewer", 1, replay=False)
     order = engine.store.find(order_id)
     step = engine.store.route(order, worker, "raydium", ROUTED)
-    engine.viewers.publish(order_id, step.event.seq, b"{}")  # takes the viewer to serve it, and is never heard of again
+    engine.viewers.take_lacking(
+        order_id, step.event.seq, b"{}"
+    )  # takes the viewer to serve it, and is never heard of again
 
     engine.publisher.publish(engine.store.route(order, worker, "raydium", ROUTED))
     assert connections.received["viewer"] == []
@@ -149,10 +155,12 @@ def test_catching_up_with_an_order_that_does_not_exist_does_nothing(make_engine)
 def test_without_the_replay_queue_a_busy_viewer_does_not_stop_the_order(make_engine, claimed, connections):
     order_id, worker = claimed
     engine = make_engine(REPLAYS_QUEUE_URL=NO_QUEUE)
-    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+    engine.viewers.add(order_id, "viewer", 1, replay=False)
     order = engine.store.find(order_id)
-    first, second = (engine.store.route(order, worker, "raydium", News("routing", {"step": step})) for step in (1, 2))
-    engine.viewers.publish(order_id, first.event.seq, b"{}")  # takes the viewer to serve it
+    first, second = (
+        engine.store.route(order, worker, "raydium", EventDraft("routing", {"step": step})) for step in (1, 2)
+    )
+    engine.viewers.take_lacking(order_id, first.event.seq, b"{}")  # takes the viewer to serve it
 
     engine.publisher.publish(second)
 
@@ -162,7 +170,7 @@ def test_without_the_replay_queue_a_busy_viewer_does_not_stop_the_order(make_eng
 def test_a_post_that_cannot_be_made_does_not_stop_the_order(make_engine, claimed, connections, queues):
     order_id, worker = claimed
     engine = make_engine()
-    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+    engine.viewers.add(order_id, "viewer", 1, replay=False)
 
     def fail(_):
         raise ResourceUnavailable("the management API", "timed out")
@@ -193,8 +201,8 @@ def test_a_replay_that_is_cut_off_goes_on_where_it_stopped(
     engine = make_engine()
     order = engine.store.find(order_id)
     for step in (1, 2):
-        engine.store.route(order, worker, "raydium", News("routing", {"step": step}))
-    engine.viewers.watch(order_id, "viewer", 0, replay=True)
+        engine.store.route(order, worker, "raydium", EventDraft("routing", {"step": step}))
+    engine.viewers.add(order_id, "viewer", 0, replay=True)
     fail_once(connections, failing)
 
     engine.publisher.replay(order_id, "viewer")
@@ -211,7 +219,7 @@ def test_a_replay_that_is_cut_off_before_the_end_goes_on_to_it_and_closes(
     order_id, worker = claimed
     engine = make_engine()
     engine.store.fail(engine.store.find(order_id), error="over", worker=worker)
-    engine.viewers.watch(order_id, "viewer", 0, replay=True, opened_for=True)
+    engine.viewers.add(order_id, "viewer", 0, replay=True, opened_for=True)
     fail_once(connections, 2)
 
     engine.publisher.replay(order_id, "viewer")
@@ -229,7 +237,7 @@ def test_a_viewer_that_had_the_end_while_redis_was_gone_is_let_go_once_it_is_bac
     order_id, worker = claimed
     engine = make_engine()
     engine.store.fail(engine.store.find(order_id), error="over", worker=worker)
-    engine.viewers.watch(order_id, "viewer", 0, replay=True, opened_for=True)
+    engine.viewers.add(order_id, "viewer", 0, replay=True, opened_for=True)
 
     def fail(*arguments, **options):
         raise ResourceUnavailable("Redis", "timed out")
@@ -248,13 +256,13 @@ def test_how_far_a_cut_off_replay_got_is_not_noted_for_who_has_subscribed_anew_s
     order_id, worker = claimed
     engine = make_engine()
     engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED)
-    engine.viewers.watch(order_id, "viewer", 0, replay=True)
+    engine.viewers.add(order_id, "viewer", 0, replay=True)
 
     def resubscribe_and_fail(_):
         if connections.seqs("viewer") == [1]:
             connections.before_post = lambda _: None
-            engine.viewers.unwatch(order_id, "viewer")
-            engine.viewers.watch(order_id, "viewer", 0, replay=True)
+            engine.viewers.remove(order_id, "viewer")
+            engine.viewers.add(order_id, "viewer", 0, replay=True)
             raise ResourceUnavailable("the management API", "timed out")
 
     connections.before_post = resubscribe_and_fail
@@ -267,7 +275,7 @@ def test_how_far_a_cut_off_replay_got_is_not_noted_for_who_has_subscribed_anew_s
 def test_a_viewer_is_forgotten_when_its_order_ended(make_engine, claimed, connections, cache):
     order_id, worker = claimed
     engine = make_engine()
-    engine.viewers.watch(order_id, "viewer", 1, replay=False)
+    engine.viewers.add(order_id, "viewer", 1, replay=False)
 
     engine.publisher.publish(engine.store.fail(engine.store.find(order_id), error="over", worker=worker))
 

@@ -359,8 +359,8 @@ def test_the_schedule_starts_a_watch(engine, monkeypatch, worked_off):
 def test_many_orders_are_woken_and_expired_in_batches_each_at_the_price_of_its_moment(
     engine, worked_off, database, monkeypatch
 ):
-    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
-    monkeypatch.setattr("chalicelib.triggers.expiry.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.waking.WOKEN_AT_ONCE", 2)
+    monkeypatch.setattr("chalicelib.triggers.expiry.EXPIRED_AT_ONCE", 2)
     reached = [worked_off(**limit("buy", 100)) for _ in range(5)]
     due = [worked_off(**limit("buy", 50), **GOOD_TILL_TOMORROW) for _ in range(5)]
     database.change("UPDATE orders SET expires_at = now() WHERE expires_at IS NOT NULL")
@@ -379,7 +379,7 @@ def booked_up(make_engine, worked_off, engine, monkeypatch):
     At one order a minute, half of it for triggered orders, the third one's turn is minutes away. Returns the watch, on
     whose clock no time passes by itself.
     """
-    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.waking.WOKEN_AT_ONCE", 2)
     monkeypatch.setattr("chalicelib.triggers.market_watch.FARTHEST_TURN", 60.0)
 
     def watch():
@@ -418,7 +418,7 @@ def test_a_crowd_of_limit_orders_that_is_booked_up_delays_no_stop_and_no_sniper(
 
 
 def test_every_pair_and_side_has_its_share_of_a_batch(engine, worked_off, database, monkeypatch):
-    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 4)
+    monkeypatch.setattr("chalicelib.triggers.waking.WOKEN_AT_ONCE", 4)
     monkeypatch.setattr("chalicelib.triggers.market_watch.MOST_BATCHES", 1)
     for _ in range(6):
         worked_off(**limit("sell", 200))

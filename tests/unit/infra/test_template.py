@@ -8,7 +8,7 @@ import pytest
 from app import EXECUTING_AT_ONCE, app
 from chalicelib.config import LOG_LEVELS, PRIORITY_SLOTS, SettingsError, load_settings
 from chalicelib.execution.executor import LEASE
-from chalicelib.execution.sqs_batches import FRESH_COPY_AFTER, LONGEST_OUTAGE_PAUSE
+from chalicelib.queueing.sqs_batches import FRESH_COPY_AFTER, LONGEST_OUTAGE_PAUSE
 from chalicelib.triggers import market_watch
 from infra.deployment import environment_variable, slots
 

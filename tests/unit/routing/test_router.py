@@ -209,7 +209,7 @@ def test_a_trade_has_the_market_price_of_its_side():
 
 
 def test_what_is_stored_of_a_route_are_the_quotes_the_choice_and_the_errors():
-    assert route("150", SILENT).news.details == {
+    assert route("150", SILENT).event.details == {
         "quotes": {
             "raydium": {
                 "price": Decimal(150),
@@ -222,4 +222,4 @@ def test_what_is_stored_of_a_route_are_the_quotes_the_choice_and_the_errors():
         "chosen": "raydium",
         "errors": {"meteora": "timed out"},
     }
-    assert "errors" not in route("150", "151").news.details
+    assert "errors" not in route("150", "151").event.details

@@ -7,8 +7,7 @@ from chalicelib.execution.intake import IdempotencyConflict, TooLate
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
-from chalicelib.web.problems import invalid
-from chalicelib.web.refusals import refusal_of
+from chalicelib.web.problems import invalid, refusal_of
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Look again and again within one call: calls come by the minute or by the batch, orders cannot wait that long."""
+"""Look again and again within one call: calls come by the minute, or with a batch, and orders cannot wait that long."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,7 +7,7 @@ from chalicelib.observability import logger
 from chalicelib.resources import ResourceUnavailable
 
 
-def looks(clock: Clock, *, every: float, lasting: float) -> Iterator[None]:
+def ticks(clock: Clock, *, every: float, lasting: float) -> Iterator[None]:
     """Yield at once and then every ``every`` seconds, for ``lasting`` seconds.
 
     A look that takes longer than ``every`` delays the next one, and only that.
@@ -23,10 +23,10 @@ def looks(clock: Clock, *, every: float, lasting: float) -> Iterator[None]:
         now = max(next_look, clock.seconds())
 
 
-def keep_looking(look: Callable[[], int], clock: Clock, *, every: float, lasting: float) -> int:
-    """Call ``look`` as ``looks`` says and return the sum of its answers; a part that is down is waited for."""
+def poll(look: Callable[[], int], clock: Clock, *, every: float, lasting: float) -> int:
+    """Call ``look`` at every tick and return the sum of its answers; a part that is down is waited for."""
     total = 0
-    for _ in looks(clock, every=every, lasting=lasting):
+    for _ in ticks(clock, every=every, lasting=lasting):
         try:
             total += look()
         except ResourceUnavailable as unavailable:

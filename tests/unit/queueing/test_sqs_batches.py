@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from chalicelib.execution.sqs_batches import (
+from chalicelib.queueing.sqs_batches import (
     PoisonMessage,
     order_id_of,
     outage_pause,

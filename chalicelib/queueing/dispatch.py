@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from chalicelib.execution.pacing import Lane, Pacer
-from chalicelib.execution.sqs_batches import Record
 from chalicelib.observability import logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Order, OrderType, Status
+from chalicelib.queueing.pacing import Lane, Pacer
+from chalicelib.queueing.sqs_batches import Record
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore, StoppedOrder
@@ -105,7 +105,7 @@ class Dispatcher:
             self.send(order)
 
     def send_back(self, queue: QueueName, text: str) -> None:
-        """Put a message back on its queue as it was.
+        """Put a message that names no order back as it was; a sniper's, too, goes to ``orders``.
 
         Raises:
             ResourceUnavailable: the queue does not answer.
@@ -114,7 +114,7 @@ class Dispatcher:
 
     def source_of(self, records: Sequence[Record]) -> Queue:
         """Return the queue that a batch of messages for ``execute_order`` came from."""
-        return self.priority_queue if "priority" in records[0].queue.lower() else self.order_queue
+        return self.priority_queue if records[0].queue == self.priority_queue.name else self.order_queue
 
     def is_idle(self) -> bool:
         """Whether no order waits to be received from a queue.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.web.addresses import methods_served, wrong_address
+from chalicelib.web.unknown_paths import methods_served, wrong_address
 
 ROUTES = {
     "/api/orders": ["POST", "GET"],
