@@ -12,17 +12,23 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.book import measure_book, show_book, show_plans
-from bench.throughput import measure_throughput, show
+from bench.throughput import EXECUTING_AT_ONCE, measure_throughput, show
 from bench.waiting import measure_burst, measure_crossing, show_burst, show_crossing
 from infra.local.processes import StackError
-from infra.local.stack import PROJECT, Stack
+from infra.local.stack import OWN_SERVERS, PROJECT, Stack
 from infra.packaging import build_package
 
 PARTS = ("throughput", "book", "crossing", "burst")
 ORDERS = 200
 WARM_UP = 60
-# The documented delays, no pacing, and fresh numbers.
-SETTINGS = {"ORDER_PROCESSOR_RATE": "0", "QUEUE_MAX_CONCURRENT": "10", "MOCK_LATENCY": "1", "MOCK_SEED": ""}
+# The documented delays, no pacing, and fresh numbers; never the servers that somebody works with.
+SETTINGS = {
+    **OWN_SERVERS,
+    "ORDER_PROCESSOR_RATE": "0",
+    "QUEUE_MAX_CONCURRENT": str(EXECUTING_AT_ONCE),
+    "MOCK_LATENCY": "1",
+    "MOCK_SEED": "",
+}
 
 
 def main() -> int:

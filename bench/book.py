@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from bench.figures import judged, milliseconds, table_with_goals
-from chalicelib.execution.recovery import BATCH as RECOVERY_BATCH
+from chalicelib.execution.recovery import WOKEN_AT_ONCE as RECOVERY_BATCH
 from chalicelib.execution.recovery import IDLE, LONG_IDLE, SETTLING
 from chalicelib.orders.events import Step
 from chalicelib.orders.order import Side
@@ -33,7 +33,7 @@ from chalicelib.orders.waiting import MarketPrice, WakesWhen
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store.book import Book
 from chalicelib.store.orders import OrderStore
-from chalicelib.triggers.market_watch import BATCH
+from chalicelib.triggers.waking import WOKEN_AT_ONCE
 from infra.local.postgres import LocalPostgres
 from infra.migrate import migrate
 
@@ -203,7 +203,7 @@ class _FilledBook:
         with _clock(times.nothing_fires):
             pairs, woken = self.book.waiting_pairs(), self._claim(prices)
         with _clock(times.due):
-            due = self.book.due(BATCH)
+            due = self.book.due(WOKEN_AT_ONCE)
         with _clock(times.take_stopped):
             stopped = self._take_stopped(self.store)
         assert (len(pairs), len(woken), len(due), len(stopped)) == (len(MARKET), 0, 0, 0)
@@ -221,7 +221,7 @@ class _FilledBook:
 
     def _claim(self, prices: Sequence[MarketPrice]) -> list[Step]:
         """Take out of the book what these prices reach, stops and limit orders, as the market watch does."""
-        return self.book.trigger_stops(prices, BATCH) + self.book.trigger_limits(prices, BATCH)
+        return self.book.trigger_stops(prices, WOKEN_AT_ONCE) + self.book.trigger_limits(prices, WOKEN_AT_ONCE)
 
     def checkpoint(self) -> None:
         """Write out all that has changed, as Postgres does by itself every few minutes."""
@@ -238,10 +238,10 @@ class _FilledBook:
         self._reached[WakesWhen.AT_OR_BELOW] += CROSSING_OF_GROUP
         prices = self._prices(WakesWhen.AT_OR_BELOW)
         statements: dict[str, Callable[[Database], object]] = {
-            "trigger_stops": lambda database: Book(database).trigger_stops(prices, BATCH),
-            "trigger_limits": lambda database: Book(database).trigger_limits(prices, BATCH),
+            "trigger_stops": lambda database: Book(database).trigger_stops(prices, WOKEN_AT_ONCE),
+            "trigger_limits": lambda database: Book(database).trigger_limits(prices, WOKEN_AT_ONCE),
             "waiting_pairs": lambda database: Book(database).waiting_pairs(),
-            "due": lambda database: Book(database).due(BATCH),
+            "due": lambda database: Book(database).due(WOKEN_AT_ONCE),
             "take_stopped": lambda database: self._take_stopped(OrderStore(database)),
         }
         for name, statement in statements.items():

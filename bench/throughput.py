@@ -11,19 +11,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
+from typing import Any
 
 import aiohttp
-import boto3
 import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from app import EXECUTING_AT_ONCE
 from bench.figures import percentiles
 from chalicelib.config import PRIORITY_SLOTS
-from infra.local.stack import Stack
+from infra.cloud import Target
+from infra.local.stack import STAGE, Stack
 
 ORDER = {"userId": "bench", "orderType": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": 1.5}
+EXECUTING_AT_ONCE = 10
+"""Setting of the stack that is measured."""
 POSTS_IN_FLIGHT = 8
 WATCHED_EVERY = 5
 DEADLINE_SECONDS = 120.0
@@ -139,14 +141,16 @@ async def _hear_confirmation(client: aiohttp.ClientSession, url: str, order_id: 
 async def _wait_for_all(database_url: str, ids: list[str]) -> tuple[int, int, float]:
     """Wait until every order has ended; return how many confirmed, how many failed, and when the last one did."""
     deadline = time.monotonic() + DEADLINE_SECONDS
+    confirmed = failed = 0
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         while time.monotonic() < deadline:
             row = await (await connection.execute(_ENDED, (ids,))).fetchone()
             assert row is not None
-            if row[0] + row[1] == len(ids):
-                return row[0], row[1], float(row[2])
+            confirmed, failed, ended = row
+            if confirmed + failed == len(ids):
+                return confirmed, failed, float(ended)
             await asyncio.sleep(0.25)
-    raise TimeoutError(f"{row[0]} of {len(ids)} orders confirmed and {row[1]} failed in {DEADLINE_SECONDS:.0f} s")
+    raise TimeoutError(f"{confirmed} of {len(ids)} orders confirmed and {failed} failed in {DEADLINE_SECONDS:.0f} s")
 
 
 async def _landed_at(database_url: str, ids: list[str]) -> dict[str, float]:
@@ -164,13 +168,7 @@ async def _round_trips(database_url: str) -> tuple[int, int]:
 
 def _execute_times(stack: Stack, since: float) -> list[float]:
     """Return how long each call of ``execute_order`` took, as the emulated Lambda reports it."""
-    logs = boto3.client(
-        "logs",
-        endpoint_url=stack.aws_endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    logs = cloud_client(stack, "logs")
     groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
     group = next(name for name in groups if "ExecuteOrder" in name)
     pages = logs.get_paginator("filter_log_events").paginate(
@@ -178,6 +176,11 @@ def _execute_times(stack: Stack, since: float) -> list[float]:
     )
     reports = [DURATION.search(event["message"]) for page in pages for event in page["events"]]
     return [int(report[1]) / 1000 for report in reports if report]
+
+
+def cloud_client(stack: Stack, service: str) -> Any:
+    """Open a client of the emulated AWS; credentials from this process's environment would lead to another account."""
+    return Target(stage=STAGE, endpoint_url=stack.aws_endpoint_url, environment={}).client(service)
 
 
 def show(console: Console, figures: Figures, package_megabytes: float) -> None:

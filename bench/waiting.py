@@ -17,12 +17,11 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
-import boto3
 import psycopg
 from rich.console import Console
 
 from bench.figures import judged, milliseconds, percentiles, table_with_goals
-from bench.throughput import ORDER
+from bench.throughput import ORDER, cloud_client
 from infra.local.stack import Stack
 
 PAIR = "SOL/USDC"
@@ -276,7 +275,7 @@ async def _wait_until_queued(connection: psycopg.AsyncConnection[Any], stack: St
     Those on the queue are counted there, and those that were received from it by the event that followed. A message
     that is being worked on may count twice: at most eight, less than one request to SQS carries.
     """
-    sqs = _client(stack, "sqs")
+    sqs = cloud_client(stack, "sqs")
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
     names.append("ApproximateNumberOfMessagesNotVisible")
     deadline = time.monotonic() + BURST_DEADLINE
@@ -323,7 +322,7 @@ async def _announced(stack: Stack, ids: set[str], since: float) -> dict[str, flo
 
 def _watch_log(stack: Stack, since: float) -> list[dict[str, Any]]:
     """Return what the market watch has logged about triggered orders."""
-    logs = _client(stack, "logs")
+    logs = cloud_client(stack, "logs")
     pages = logs.get_paginator("filter_log_events").paginate(
         logGroupName=f"/aws/lambda/{stack.outputs['WatchMarketFunction']}",
         filterPattern='"order triggered"',
@@ -333,16 +332,6 @@ def _watch_log(stack: Stack, since: float) -> list[dict[str, Any]]:
         return [json.loads(event["message"]) for page in pages for event in page["events"]]
     except logs.exceptions.ResourceNotFoundException:
         return []  # the first watch has not ended yet
-
-
-def _client(stack: Stack, service: str) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=stack.aws_endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
 
 
 def _flow(placed: Sequence[Placed], confirmed: dict[str, float]) -> Flow:

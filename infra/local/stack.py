@@ -31,6 +31,15 @@ STAGE = "local"
 HEALTH_TIMEOUT_SECONDS = 30.0
 LAUNCH_WEBHOOK_SECRET = "local-launches"
 """Signs launches where no secret was set: nobody but this machine reaches the stack."""
+OWN_SERVERS: Mapping[str, str] = {
+    "DATABASE_URL": "",
+    "POSTGRES_HOST": "",
+    "REDIS_URL": "",
+    "REDIS_HOST": "",
+    "LAUNCH_WEBHOOK_SECRET": "",
+}
+"""Settings of a stack that is measured or broken: it starts servers of its own, whatever this process's environment
+names, and signs launches with its own secret."""
 FIRST_SCHEDULED_EVENT = {
     "version": "0",
     "id": "start",
