@@ -150,6 +150,14 @@ def test_an_order_of_which_a_swap_landed_is_never_revived(engine, api, queues, d
     assert DeadLetterStore(engine.database).revive(engine.store.find(order_id)) is None
 
 
+def test_an_order_of_which_a_swap_may_still_land_is_never_revived(engine, api, queues, database):
+    order_id = api.place()
+    queues.orders.poll()
+    database.change("UPDATE orders SET status = 'failed'")
+
+    assert DeadLetterStore(engine.database).revive(engine.store.find(order_id)) is None
+
+
 def test_an_order_is_not_failed_behind_the_back_of_its_worker(make_engine, api, database):
     """The burial waits for the row that the worker is about to build in, and has seen no swap when it began."""
     order_id = api.place()

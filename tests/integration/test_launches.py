@@ -94,6 +94,16 @@ def test_a_launch_wakes_its_snipers_onto_the_priority_queue(api, queues, databas
     assert database.event_names(other) == ["pending", "waiting"]
 
 
+def test_a_launch_wakes_all_its_snipers_a_batch_at_a_time(api, queues, announce, monkeypatch):
+    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
+    for _ in range(5):
+        api.place(**SNIPER)
+    queues.work_off()
+
+    assert announce().body["ordersWoken"] == 5
+    assert queues.priority.count() == 5
+
+
 def test_a_launch_against_any_token_wakes_the_snipers_of_all_pairs(api, queues, announce):
     for token_out in ("USDC", "SOL"):
         api.place(**SNIPER | {"tokenOut": token_out})

@@ -77,6 +77,18 @@ def test_an_order_that_waits_in_its_queue_is_left_there(engine, api, queues, let
     assert queues.orders.count() == 1
 
 
+def test_an_order_whose_turn_has_not_come_has_not_stopped(make_engine, serve, api, queues, let_time_pass):
+    """At six orders a minute the third one's turn is twenty seconds away, and no message can be seen meanwhile."""
+    engine = serve(make_engine(ORDER_PROCESSOR_RATE="6"))
+    for _ in range(3):
+        api.place()
+    queues.orders.poll()
+    let_time_pass(8)
+
+    assert engine.recovery.recover() == 0
+    assert queues.orders.count() == 2
+
+
 def test_an_order_that_waits_very_long_is_queued_even_so(engine, api, queues, let_time_pass):
     api.place()
     let_time_pass(3600)

@@ -1,11 +1,13 @@
 """Swaps that were sent: landed, failed, expired, or not heard of yet."""
 
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 
 import pytest
 
 from chalicelib.execution.settlement import EXPIRY_MARGIN
+from chalicelib.orders.swap import Fill
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.venue import VenueUnavailable
 from tests.builders import STEPS
@@ -68,6 +70,19 @@ def test_a_swap_that_ends_in_an_error_is_followed_by_another_one(submitted, queu
         *("retrying", "routing", "building", "submitted", "confirmed"),
     ]
     assert [event["seq"] for event in database.events(order_id)] == list(range(1, 10))
+
+
+def test_a_fill_of_an_earlier_swap_does_not_confirm_an_order(engine, submitted, queues, database, swap_fails):
+    order_id = submitted()
+    earlier = database.order(order_id)["tx_hash"]
+    swap_fails()
+    queues.settlements.poll()
+    queues.orders.poll()
+    assert database.order(order_id)["status"] == "submitted"
+
+    assert engine.store.confirm([Fill(order_id, earlier, "raydium", Decimal(1), Decimal(1))]) == []
+
+    assert database.event_names(order_id)[-1] == "submitted"
 
 
 def test_an_order_whose_swaps_all_fail_ends_as_failed(submitted, queues, database, swap_fails):

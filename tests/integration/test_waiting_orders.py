@@ -307,6 +307,22 @@ def test_an_order_expires_when_its_time_is_up(worked_off, look, database):
     assert database.event_names(order_id) == ["pending", "waiting", "expired"]
 
 
+def test_a_viewer_hears_of_an_order_that_expired_though_the_watch_died_before_saying_so(
+    worked_off, engine, open_socket, queues, database
+):
+    socket = open_socket(orderId=worked_off(**limit("buy", 50), **GOOD_TILL_TOMORROW))
+    queues.work_off()
+    database.change("UPDATE orders SET expires_at = now()")
+    fail_once(engine.publisher, "publish", RuntimeError("the process ended here"))
+    with pytest.raises(RuntimeError):
+        engine.market_watch.look()
+
+    queues.work_off()
+
+    assert socket.events == ["pending", "waiting", "expired"]
+    assert socket.closed
+
+
 def test_an_order_whose_time_is_up_is_not_executed_even_if_nobody_has_expired_it_yet(api, database, queues):
     order_id = api.place(**GOOD_TILL_TOMORROW)
     database.change("UPDATE orders SET expires_at = now()")
@@ -415,6 +431,28 @@ def test_a_crowd_of_limit_orders_that_is_booked_up_delays_no_stop_and_no_sniper(
 
     assert watch.look() == 2
     assert {database.event_names(order_id)[-1] for order_id in (stop_id, sniper_id)} == {"triggered"}
+
+
+def test_triggered_limit_orders_are_queued_for_one_turn_after_another_and_a_stop_does_not_wait_for_theirs(
+    make_engine, worked_off, engine, queues
+):
+    """At sixty orders a minute a triggered one has its turn every two seconds, the second one a second early."""
+    for _ in range(5):
+        worked_off(**limit("buy", 100))
+    stop_id = worked_off(**stop("sell", 2, tokenIn="RAY"))
+    watch = make_engine(ORDER_PROCESSOR_RATE="60").market_watch
+
+    engine.market.steer("SOL/USDC", Decimal(90))
+    assert watch.look() == 5
+    engine.market.steer("RAY/USDC", Decimal("1.5"))
+    assert watch.look() == 1
+
+    now = queues.orders.drain()
+    assert len(now) == 2
+    assert stop_id in "".join(message["Body"] for message in now)
+    for seconds in (1, 2, 2, 2):
+        queues.clock.pass_time(seconds)
+        assert len(queues.orders.drain()) == 1
 
 
 def test_every_pair_and_side_has_its_share_of_a_batch(engine, worked_off, database, monkeypatch):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.execution.swap_plan import plan_swap
-from chalicelib.orders.order import Side
+from chalicelib.orders.order import OrderType, Side
 from chalicelib.orders.tokens import TOKENS
 from tests.builders import a_quote, an_order
 
@@ -50,6 +50,26 @@ def test_a_buy_pays_no_more_than_the_quote_and_the_tolerance():
 def test_without_tolerance_the_bound_is_the_quote():
     assert plan(side=Side.SELL, slippage="0").min_amount_out == 150
     assert plan(side=Side.BUY, slippage="0").max_amount_out == 150
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "bound"),
+    [
+        (Side.SELL, "99.5", "149.25"),
+        (Side.SELL, "90", "148.5"),
+        (Side.BUY, "100.5", "150.75"),
+        (Side.BUY, "110", "151.5"),
+    ],
+    ids=["sell at its limit", "sell above it", "buy at its limit", "buy below it"],
+)
+def test_the_tolerance_does_not_reach_beyond_the_limit(side, limit, bound):
+    order = an_order(side=side, order_type=OrderType.LIMIT, limit_price=Decimal(limit))
+
+    planned = plan_swap(order, a_quote("meteora", "100", amount_out=Decimal(150)))
+
+    assert (planned.min_amount_out, planned.max_amount_out) == (
+        (Decimal(bound), None) if side is Side.SELL else (None, Decimal(bound))
+    )
 
 
 @given(

@@ -26,6 +26,12 @@ def test_an_amount_can_be_rounded_up_by_less_than_a_base_unit(amount, token):
     assert rounded - token.base_unit < amount <= rounded
 
 
+def test_every_token_has_as_many_decimals_as_on_solanas_mainnet():
+    decimals = {"SOL": 9, "USDC": 6, "USDT": 6, "RAY": 6, "JUP": 6, "BONK": 5, "WIF": 6}
+
+    assert {symbol: token.decimals for symbol, token in TOKENS.items()} == decimals
+
+
 def test_the_base_unit_of_sol_is_a_lamport():
     assert TOKENS[NATIVE].base_unit == Decimal("0.000000001")
 

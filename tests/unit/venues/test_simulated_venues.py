@@ -16,7 +16,7 @@ from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.simulated.market import Market
 from chalicelib.venues.simulated.meteora import meteora
 from chalicelib.venues.simulated.raydium import raydium
-from chalicelib.venues.simulated.transaction import read_transaction
+from chalicelib.venues.simulated.transaction import read_transaction, sign
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 from tests.builders import NOON, a_quote, a_trade, an_order
 from tests.clocks import StoppedClock
@@ -252,6 +252,20 @@ def test_each_attempt_of_each_order_has_a_transaction_of_its_own():
     hashes = {build(which)[0].tx_hash for which in (order, second_try, an_order())}
 
     assert len(hashes) == 3
+
+
+def test_a_transaction_that_was_stored_before_a_deployment_is_read_after_it():
+    stored = (
+        b'{"nonce":"o1:0:1","venue":"raydium","trade":{"tokenIn":"SOL","tokenOut":"USDC","side":"sell","amount":"1.5"},'
+        b'"attempt":0,"plan":{"venue":"raydium","actions":["wrapSol","swap"],"expectedAmountOut":"150",'
+        b'"minAmountOut":"148.5","maxAmountOut":null},"expires_at":"2026-11-21T12:00:00Z"}'
+    )
+
+    written = read_transaction(stored)
+
+    assert (written.trade, written.expires_at) == (a_trade(), NOON)
+    assert written.plan == plan_swap(an_order(), a_quote("raydium", "150"))
+    assert sign(written).payload == stored
 
 
 @pytest.mark.parametrize(
