@@ -121,7 +121,7 @@ def test_no_order_is_filled_worse_than_its_slippage_bound(api, queues, database,
             assert row["amount_out"] <= row["max_amount_out"]
 
 
-def test_many_orders_are_all_settled_by_few_calls(api, queues, database):
+def test_ten_orders_are_settled_by_one_call(api, queues, database):
     order_ids = [api.place(amount=str(amount)) for amount in range(1, 11)]
     for _ in order_ids:
         queues.orders.poll()

@@ -65,10 +65,7 @@ def test_a_swap_that_ends_in_an_error_is_followed_by_another_one(submitted, queu
     swaps = database.swaps(order_id)
     assert [swap["state"] for swap in swaps] == ["failed", "landed"]
     assert [swap["tx_hash"] for swap in swaps] == [first_hash, row["tx_hash"]]
-    assert database.event_names(order_id) == [
-        *("pending", "routing", "building", "submitted"),
-        *("retrying", "routing", "building", "submitted", "confirmed"),
-    ]
+    assert database.event_names(order_id) == [*STEPS[:4], "retrying", *STEPS[1:]]
     assert [event["seq"] for event in database.events(order_id)] == list(range(1, 10))
 
 
@@ -240,7 +237,7 @@ def test_settlements_at_once_end_a_failed_try_once(
 
     at_once(partial(make_engine().settlement.settle, [order_id]) for _ in range(4))
 
-    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", event]
+    assert database.event_names(order_id) == [*STEPS[:4], event]
     assert bool(queues.orders.count()) == bool(messages), "a message too many is harmless, one too few is not"
 
 

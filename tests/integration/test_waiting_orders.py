@@ -13,7 +13,7 @@ from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.conditions import unmet_limit
 from chalicelib.venues.venue import VenueUnavailable
 from infra.local.stack import FIRST_SCHEDULED_EVENT
-from tests.builders import GOOD_TILL_TOMORROW
+from tests.builders import GOOD_TILL_TOMORROW, STEPS
 from tests.clocks import StoppedClock
 from tests.integration.cloud import CONTEXT, at_once
 from tests.integration.venues import fail_once, trouble_venues
@@ -46,7 +46,7 @@ def stop(side, price, **changes):
 def test_a_limit_order_that_is_met_executes_at_once_and_at_the_better_price(worked_off, database, order):
     order_id = worked_off(**order)
 
-    assert database.event_names(order_id) == ["pending", "routing", "building", "submitted", "confirmed"]
+    assert database.event_names(order_id) == STEPS
     assert 140 < database.order(order_id)["executed_price"] < 160
 
 

@@ -25,12 +25,12 @@ def test_a_smooth_number_is_between_0_and_1(at, seed, purpose):
 
 
 @given(MOMENTS, st.text())
-def test_it_moves_by_little_in_a_second(at, purpose):
+def test_a_smooth_number_moves_by_little_in_a_second(at, purpose):
     assert abs(smooth("", at + timedelta(seconds=1), 10, purpose) - smooth("", at, 10, purpose)) <= 0.15 + 1e-9
 
 
 @given(MOMENTS, st.text())
-def test_it_does_not_jump_from_one_slice_to_the_next(at, purpose):
+def test_a_smooth_number_does_not_jump_from_one_slice_to_the_next(at, purpose):
     boundary = datetime.fromtimestamp(at.timestamp() // 10 * 10, UTC)
     moment = timedelta(microseconds=1)
 
@@ -39,7 +39,7 @@ def test_it_does_not_jump_from_one_slice_to_the_next(at, purpose):
     assert abs(behind - before) < 1e-6
 
 
-def test_in_time_it_comes_close_to_both_ends():
+def test_in_time_a_smooth_number_comes_close_to_both_ends():
     numbers = [smooth("", after(second), 10, "price") for second in range(0, 3000, 10)]
 
     assert min(numbers) < 0.05
