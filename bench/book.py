@@ -25,14 +25,14 @@ from rich.console import Console
 from rich.progress import track
 
 from bench.figures import judged, milliseconds, table_with_goals
-from chalicelib.execution.recovery import WOKEN_AT_ONCE as RECOVERY_BATCH
-from chalicelib.execution.recovery import IDLE, LONG_IDLE, SETTLING
+from chalicelib.execution.recovery import IDLE, LONG_IDLE, RECOVERED_AT_ONCE, SETTLING
 from chalicelib.orders.events import Step
 from chalicelib.orders.order import Side
 from chalicelib.orders.waiting import MarketPrice, WakesWhen
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store.book import Book
 from chalicelib.store.orders import OrderStore
+from chalicelib.triggers.expiry import EXPIRED_AT_ONCE
 from chalicelib.triggers.waking import WOKEN_AT_ONCE
 from infra.local.postgres import LocalPostgres
 from infra.migrate import migrate
@@ -203,7 +203,7 @@ class _FilledBook:
         with _clock(times.nothing_fires):
             pairs, woken = self.book.waiting_pairs(), self._claim(prices)
         with _clock(times.due):
-            due = self.book.due(WOKEN_AT_ONCE)
+            due = self.book.due(EXPIRED_AT_ONCE)
         with _clock(times.take_stopped):
             stopped = self._take_stopped(self.store)
         assert (len(pairs), len(woken), len(due), len(stopped)) == (len(MARKET), 0, 0, 0)
@@ -241,7 +241,7 @@ class _FilledBook:
             "trigger_stops": lambda database: Book(database).trigger_stops(prices, WOKEN_AT_ONCE),
             "trigger_limits": lambda database: Book(database).trigger_limits(prices, WOKEN_AT_ONCE),
             "waiting_pairs": lambda database: Book(database).waiting_pairs(),
-            "due": lambda database: Book(database).due(WOKEN_AT_ONCE),
+            "due": lambda database: Book(database).due(EXPIRED_AT_ONCE),
             "take_stopped": lambda database: self._take_stopped(OrderStore(database)),
         }
         for name, statement in statements.items():
@@ -258,7 +258,7 @@ class _FilledBook:
 
     def _take_stopped(self, store: OrderStore) -> Sequence[object]:
         return store.take_stopped(
-            idle=IDLE, long_idle=LONG_IDLE, settling=SETTLING, queue_is_empty=True, limit=RECOVERY_BATCH
+            idle=IDLE, long_idle=LONG_IDLE, settling=SETTLING, queue_is_empty=True, limit=RECOVERED_AT_ONCE
         )
 
     def _prices(self, direction: WakesWhen) -> list[MarketPrice]:
