@@ -1,7 +1,8 @@
 """Time, for every part that asks for it: what the time is, how much of it passes, and waiting for it to pass.
 
-A part is given a clock, so that a test decides what time it is and nobody has to wait. What must hold between
-processes (leases, delays, expiry in the book) goes by Postgres's clock instead, inside the statements.
+A part is given a clock, so that a test decides what time it is and nobody has to wait. Two other clocks are asked where
+one statement has to compare and change: Postgres's for leases, delays and the expiry of orders, Redis's for who serves
+a viewer. Turns, and the expiry of swaps, go by this one, with a margin for clocks that differ.
 """
 
 import time

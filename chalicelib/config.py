@@ -36,7 +36,7 @@ class Settings:
     database_url: str
     redis_url: str
     queue_max_concurrent: int
-    """How many orders execute at once: the reserved concurrency and the event source's maximum."""
+    """How many orders execute at once: the reserved concurrency. Of these ``PRIORITY_SLOTS`` are for snipers only."""
     order_processor_rate: int
     """How many orders may start in a minute; 0 means no limit."""
     max_retries: int

@@ -14,8 +14,6 @@ class NotCancellable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Cancellation:
-    """Cancels orders."""
-
     store: OrderStore
     publisher: Publisher
     dispatcher: Dispatcher

@@ -27,8 +27,6 @@ class TooLate(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Intake:
-    """Accepts orders."""
-
     store: OrderStore
     publisher: Publisher
     dispatcher: Dispatcher

@@ -19,9 +19,9 @@ TICK_SECONDS = 2.0
 WATCH_SECONDS = 57.0
 """The schedule starts a watch each minute; one ends shortly before the next begins."""
 IDLE = timedelta(seconds=5)
-"""A pending order that has not moved for so long has stopped, if its queue is empty."""
+"""A pending order that has not moved for so long has stopped, if both queues for orders are empty."""
 LONG_IDLE = timedelta(minutes=1)
-"""The same while its queue is not empty: it may just as well wait there."""
+"""The same while they are not: it may just as well wait there."""
 SETTLING = timedelta(seconds=10)
 """The same for a submitted order: longer than a swap takes to land, so that settlement does not drown in second
 messages when the chain is slow."""

@@ -1,7 +1,7 @@
 """What follows a try that failed: another one after a while, or the order fails.
 
-Both phases end tries: the executor when no venue can be used, settlement when the chain refused the swap or never
-took it in.
+Both phases end tries: the executor when no venue answers or there is a bug, settlement when the chain refused the swap
+or never took it in. Dead letters give up.
 """
 
 from dataclasses import dataclass
@@ -28,8 +28,6 @@ class EndedTry(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Retries:
-    """Ends tries."""
-
     store: OrderStore
     publisher: Publisher
     backoff_base_ms: int

@@ -107,8 +107,9 @@ def outage_pause(record: Record) -> float:
 def work_off_together(
     records: Collection[Record], queue: Queue, work: Callable[[Collection[str]], Mapping[str, float]]
 ) -> BatchAnswer:
-    """Work on all records at once, as ``work_off`` does one by one.
+    """Work on all records at once.
 
+    What has to wait comes back as it is, and only in an outage as a fresh copy; a bug takes the whole batch back.
     ``work`` takes the order ids and returns, for those whose message has to come back, after how many seconds.
     """
     by_order: dict[str, list[Record]] = {}

@@ -187,7 +187,7 @@ class WaitingPair(NamedTuple):
 class Book:
     """The orders that wait, in Postgres.
 
-    Every method is one round trip and raises ``ResourceUnavailable`` when Postgres does not answer.
+    Every method is one statement and raises ``ResourceUnavailable`` when Postgres does not answer.
     """
 
     def __init__(self, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Every statement about orders and their swaps, but for those that find orders in the book."""
+"""Orders and their swaps: accepted, claimed, moved, read. How each moves is in ``transitions``."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -155,7 +155,7 @@ class StoppedOrder(NamedTuple):
 class OrderStore:
     """The orders in Postgres.
 
-    Every method is one round trip and raises ``ResourceUnavailable`` when Postgres does not answer.
+    Every method is one statement and raises ``ResourceUnavailable`` when Postgres does not answer.
     """
 
     def __init__(self, database: Database) -> None:

@@ -20,7 +20,8 @@ DROP_UNSENT = """, unsent AS (
 def _transition(to: Status, changes: str, *, only_if: str = "true", also: str = "") -> str:
     """Write the statement that moves one order to ``to``.
 
-    ``worker`` holds its lease, ``tx_hash`` is its current swap: whichever is given is a condition, NULL is none.
+    ``worker`` holds its lease, ``tx_hash`` is its current swap: whichever is given must be so. For a try's end
+    (``_MAY_END_TRY``) no ``tx_hash`` means that the order must have none.
     """
     return f"""
     WITH moved AS (

@@ -19,8 +19,6 @@ class DeliveryRepeated(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Launches:
-    """Takes launches in."""
-
     book: Book
     waker: Waker
 

@@ -6,7 +6,6 @@ from chalicelib.venues.simulated.amm import SimulatedVenue, Simulation
 
 
 def meteora(simulation: Simulation) -> SimulatedVenue:
-    """Return Meteora."""
     return SimulatedVenue(
         name="meteora",
         price_range=(Decimal("0.97"), Decimal("1.02")),

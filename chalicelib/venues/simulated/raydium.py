@@ -6,7 +6,6 @@ from chalicelib.venues.simulated.amm import SimulatedVenue, Simulation
 
 
 def raydium(simulation: Simulation) -> SimulatedVenue:
-    """Return Raydium."""
     return SimulatedVenue(
         name="raydium",
         price_range=(Decimal("0.98"), Decimal("1.02")),
