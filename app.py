@@ -12,7 +12,6 @@ from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, Rate, Req
 
 from chalicelib.config import PRIORITY_SLOTS
 from chalicelib.engine import engine
-from chalicelib.exact_json import decode_json, encode_json
 from chalicelib.observability import flush_metrics, logger
 from chalicelib.orders.order import Order
 from chalicelib.queueing.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
@@ -201,13 +200,9 @@ def watch_market(_event: CloudWatchEvent) -> dict[str, int]:
 
 @app.lambda_function(name="dead_letters")
 def dead_letters(event: dict[str, Any], _context: Any) -> Any:
-    """List the dead letters, or redrive some or all: ``{"action": "list" | "redrive", "messageIds"?: [...]}``."""
-    redriven = event["action"] == "redrive"
-    letters = engine().dead_letters.redrive(event.get("messageIds")) if redriven else engine().dead_letters.waiting()
-    return decode_json(encode_json(letters))
+    return engine().operators.handle_dead_letters(event)
 
 
 @app.lambda_function(name="steer_market")
 def steer_market(event: dict[str, Any], _context: Any) -> Any:
-    """Set, list or reset the base prices of the simulated venues; see ``Market.steer_from``."""
-    return decode_json(encode_json(engine().market.steer_from(event)))
+    return engine().operators.steer_market(event)

@@ -39,6 +39,7 @@ from chalicelib.venues.simulated.market import Market
 from chalicelib.venues.simulated.meteora import meteora
 from chalicelib.venues.simulated.raydium import raydium
 from chalicelib.venues.venue import Chain, Venue
+from chalicelib.web.operators import Operators
 from chalicelib.web.rest import Rest
 from chalicelib.web.sockets import Sockets
 
@@ -233,6 +234,10 @@ class Engine:
     @cached_property
     def faults(self) -> Faults:
         return Faults(self.database, self.clock)
+
+    @cached_property
+    def operators(self) -> Operators:
+        return Operators(market=self.market, dead_letters=self.dead_letters)
 
     @cached_property
     def rest(self) -> Rest:

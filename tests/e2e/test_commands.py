@@ -248,7 +248,7 @@ def test_launch_command_wakes_a_sniper(client: Client, stack: Stack, settings: d
 @pytest.mark.parametrize(
     ("arguments", "secret", "code", "says"),
     [
-        (("WIF/WIF", "--venue", "orca"), "", 1, "venue: 'orca' is not a known venue"),
+        (("WIF/WIF", "--venue", "nowhere"), "", 1, "venue: 'nowhere' is not a known venue"),
         (("WIF/USDC",), "another secret", 1, "(status 401)"),
         (("WIF/USDC", "--url", "https://engine.example"), "", 2, "LAUNCH_WEBHOOK_SECRET is not set"),
     ],

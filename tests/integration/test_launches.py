@@ -249,7 +249,7 @@ def test_a_message_that_is_not_signed_as_it_should_be_is_refused(announce, datab
         ({"pool": ""}, "pool"),
         ({"tokenIn": "NOPE"}, "tokenIn"),
         ({"tokenOut": "WIF"}, "tokenOut"),
-        ({"venue": "orca"}, "venue"),
+        ({"venue": "nowhere"}, "venue"),
         ({"price": 1}, "price"),
     ],
 )

@@ -26,7 +26,7 @@ def other(make_engine):
 def operate(engine, *arguments, reset=False):
     """Do what the operator's command asks for, through JSON as Lambda passes it."""
     request = request_of(*(*arguments, None, None, None)[:3], reset)
-    return json.loads(json.dumps(engine.market.steer_from(json.loads(json.dumps(request)))))
+    return json.loads(json.dumps(engine.operators.steer_market(json.loads(json.dumps(request)))))
 
 
 def test_another_process_sees_a_price_that_was_set_at_its_next_fresh_look(engine, other):

@@ -9,6 +9,7 @@ from chalicelib.engine import Engine
 from chalicelib.exact_json import encode_json
 from chalicelib.orders.order import Side
 from chalicelib.web.signatures import sign
+from tests.builders import a_trade
 from tests.integration.orca import orca
 
 ALL_THREE = {"raydium", "meteora", "orca"}
@@ -54,13 +55,13 @@ def test_a_client_that_asks_for_quotes_gets_three(with_orca, api):
     assert quotes["chosen"] == "orca"
 
 
-def test_the_third_venues_price_wakes_an_order_that_no_other_venue_would(with_orca, make_engine):
-    three, two = with_orca(MOCK_SEED=ORCA_WINS), make_engine(MOCK_SEED=ORCA_WINS)
+def test_the_third_venues_price_is_the_market_price_where_it_is_the_best(with_orca):
+    router = with_orca(MOCK_SEED=ORCA_WINS).router
 
-    def best_sale(engine):
-        return {price.side: price.price for price in engine.router.market_prices([("SOL", "USDC")])}[Side.SELL]
+    market_price = router.market_price(a_trade())
 
-    assert best_sale(three) > best_sale(two)
+    pair = a_trade().pair
+    assert market_price == router.venue("orca").spot([pair])[pair].marginal_price(Side.SELL)
 
 
 def test_a_pool_may_launch_on_the_third_venue(with_orca, api):

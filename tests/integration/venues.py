@@ -79,9 +79,9 @@ class TroubledChain:
 
 
 def trouble_venues(engine: Engine, *, raydium: Iterable[Exception] = (), meteora: Iterable[Exception] = ()) -> Any:
-    """Give an engine venues that raise these errors first; returns the two venues."""
+    """Give an engine venues that raise these errors first; returns all of them."""
     errors = {"raydium": raydium, "meteora": meteora}
-    troubled = [TroubledVenue(engine.router.venue(name), errors[name]) for name in errors]
+    troubled = [TroubledVenue(venue, errors.get(venue.name, ())) for venue in engine.venues]
     engine.router = Router(troubled)
     return troubled
 

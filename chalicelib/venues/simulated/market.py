@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal
 
 import msgspec
 
@@ -102,25 +101,6 @@ class Market:
             for pair, steered in prices.steered.items()
         ]
 
-    def steer_from(self, event: Mapping[str, Any]) -> list[dict[str, str]] | dict[str, str]:
-        """Do what an operator's event says and return the pairs that are set then, or ``{"error": …}``.
-
-        ``{"action": "set", "pair", "basePrice"?, "walk"?}``, ``{"action": "list"}`` or ``{"action": "reset",
-        "pair"?}``. Prices come and go as text, ``"140"``: Lambda's runtime would pass numbers through a float.
-        """
-        try:
-            self._do(msgspec.convert(event, _Instruction))
-        except ValueError as refused:
-            return {"error": str(refused)}
-        return [_listed(pair) for pair in self.listing()]
-
-    def _do(self, instruction: "_Instruction") -> None:
-        match instruction.action:
-            case "set":
-                self.steer(instruction.pair or "", instruction.base_price, instruction.walk)
-            case "reset":
-                self.reset(instruction.pair)
-
     def _prices(self, steered: Mapping[str, SteeredPair]) -> Prices:
         return Prices(steered=steered, seed=self._seed, at=self._clock.now())
 
@@ -132,26 +112,6 @@ class Market:
         if base is None:
             raise ValueError(f"basePrice is missing; {pair} has none to walk from")
         return round_price(base)
-
-
-class _Instruction(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """An operator's event."""
-
-    action: Literal["set", "list", "reset"]
-    pair: str | None = None
-    base_price: Decimal | None = None
-    walk: Decimal = Decimal(0)
-
-
-def _listed(listed: ListedPair) -> dict[str, str]:
-    steered = listed.steered
-    return {
-        "pair": steered.pair,
-        "basePrice": f"{steered.base_price:f}",
-        "walk": f"{steered.walk:f}",
-        "setAt": steered.set_at.isoformat(),
-        "currentBase": f"{listed.current_base:f}",
-    }
 
 
 def _check_pair(pair: str) -> None:

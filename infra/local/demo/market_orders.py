@@ -106,9 +106,13 @@ class Screen:
         table.add_column("order", width=9 if self._wide else 8, style="bright_black")
         table.add_column("swap", width=20 if self._wide else 19)
         table.add_column("progress" if self._wide else "steps", width=22 if self._wide else 7)
-        for venue in self._venues:
-            table.add_column(venue, width=8, justify="right")
-            table.add_column(width=1)
+        if self._room_for_all:
+            for venue in self._venues:
+                table.add_column(venue, width=8, justify="right")
+                table.add_column(width=1)
+        else:
+            table.add_column("best", width=8, justify="right")
+            table.add_column(f"of {len(self._venues)}", width=12)
         table.add_column("executed", width=8, justify="right")
         table.add_column(self._difference_name, width=8 if self._wide else 6, justify="right")
         table.add_column("time", width=6 if self._wide else 5, justify="right")
@@ -117,12 +121,22 @@ class Screen:
                 order.order_id[:8] or "…",
                 swap(order),
                 _progress(order, self._wide),
-                *(cell for venue in self._venues for cell in _net_price(order, venue)),
+                *self._quotes(order),
                 Text(price(order.executed_price), "bold"),
                 _difference(order, " bp" if self._wide else ""),
                 elapsed(order, self._wide),
             )
         return table
+
+    @property
+    def _room_for_all(self) -> bool:
+        return len(self._venues) <= 2
+
+    def _quotes(self, order: MarketOrder) -> tuple[Text, ...]:
+        """Write what every venue quoted, or the best quote alone where there are too many venues."""
+        if self._room_for_all:
+            return tuple(cell for venue in self._venues for cell in _net_price(order, venue))
+        return Text(price(order.net_prices.get(order.chosen)), "green"), Text(order.chosen, "green")
 
 
 def _progress(order: MarketOrder, wide: bool) -> Text:

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from infra.cloud import Target
 from infra.local.demo.engine import DemoError
+from infra.local.demo.market_orders import Screen as MarketScreen
+from infra.local.demo.market_orders import five_orders
 from infra.local.demo.waiting_cast import five_waiting_orders
 from infra.local.demo.waiting_orders import Scene
 from infra.local.demo.waiting_screen import WaitingScreen
@@ -184,3 +186,20 @@ def test_the_waiting_scene_fits_on_a_terminal_without_breaking_a_line(width):
     assert len(lines) < 24
     assert len([line for line in lines if "submitted ↻2" in line and "1,234.6" in line]) == 5
     assert all(any(moment.what in line for line in lines) for moment in scene.story)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("venues", [("raydium", "meteora"), ("raydium", "meteora", "orca")])
+def test_the_market_scene_fits_on_a_terminal_however_many_venues_there_are(width, venues):
+    orders = five_orders()
+    for order in orders:
+        order.status, order.retries, order.executed_price, order.steps_done = "submitted", 2, Decimal("1234.5678"), 4
+        order.net_prices, order.chosen = dict.fromkeys(venues, Decimal("1234.5678")), venues[-1]
+    printed = io.StringIO()
+    console = Console(file=printed, width=width, highlight=False)
+    console.print(MarketScreen(console, URL, venues, orders))
+
+    lines = printed.getvalue().splitlines()
+    chosen = "1,234.6 ✓" if len(venues) == 2 else f"1,234.6 {venues[-1]}"
+    assert len([line for line in lines if chosen in line and "↻2" in line]) == len(orders)
+    assert all(len(line.rstrip()) <= width for line in lines)

@@ -1,6 +1,5 @@
 """The simulated market: base prices, their walk, and how a venue's price differs from them."""
 
-import json
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -264,25 +263,3 @@ def test_every_price_and_walk_within_bounds_can_be_set(base_price, walk):
     Market(table, None, StoppedClock()).steer("SOL/USDC", Decimal(base_price), Decimal(walk))
 
     assert [(new["base_price"], new["walk"]) for new in table.written] == [(Decimal(base_price), Decimal(walk))]
-
-
-@pytest.mark.parametrize("event", [{}, {"action": "sell"}, {"action": "set", "pair": "SOL/USDC", "price": "140"}])
-def test_an_event_that_makes_no_sense_is_answered_with_the_error(event):
-    assert list(market().steer_from(event)) == ["error"]
-
-
-@pytest.mark.parametrize("action", ["set", "reset"])
-def test_a_pair_that_is_not_known_is_answered_with_the_error(action):
-    answer = market().steer_from({"action": action, "pair": "SOL/XYZ", "basePrice": "1"})
-
-    assert answer["error"].startswith("pair is SOL/XYZ; it must be tokenIn/tokenOut, two different ones of BONK, JUP")
-
-
-def test_what_is_listed_is_exact_and_can_be_written_by_any_json_encoder():
-    answer = market(row("BONK/SOL", "0.000000133333333333", walk="0.02")).steer_from({"action": "list"})
-
-    (listed,) = json.loads(json.dumps(answer))
-    assert listed["basePrice"] == "0.000000133333333333"
-    assert (listed["pair"], listed["walk"], listed["setAt"]) == ("BONK/SOL", "0.02", NOON.isoformat())
-    away = Decimal(listed["currentBase"]) / Decimal(listed["basePrice"]) - 1
-    assert 0 < abs(away) <= Decimal("0.02")
