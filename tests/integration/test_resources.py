@@ -2,6 +2,8 @@
 
 import http.server
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -53,6 +55,18 @@ def test_a_server_that_is_not_there_is_unavailable():
 def test_a_statement_that_takes_too_long_is_given_up_and_the_next_one_works(pg):
     with pytest.raises(ResourceUnavailable):
         pg.run("SELECT pg_sleep(5)", {}, patience=0.1)
+
+    assert pg.run("SELECT 7 AS seven", {}) == [{"seven": 7}]
+
+
+def test_an_answer_that_was_no_longer_waited_for_is_not_taken_for_the_next_ones(pg):
+    server = pid(pg)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with pytest.raises(ResourceUnavailable):
+            pg.run("SELECT 1 AS late", {})
+    finally:
+        os.kill(server, signal.SIGCONT)
 
     assert pg.run("SELECT 7 AS seven", {}) == [{"seven": 7}]
 
@@ -150,6 +164,11 @@ def test_a_fraction_of_a_second_is_rounded_up_so_that_nothing_comes_early(queues
     queues.clock.pass_time(0.6)
     (message,) = queues.orders.receive()
     queue.postpone(message["ReceiptHandle"], 1.2)
+    queues.clock.pass_time(1.5)
+    assert queues.orders.receive() == []
+    queues.clock.pass_time(0.6)
+    assert len(queues.orders.drain()) == 1
+    queue.send_all([{"b": 2}], [1.2])
     queues.clock.pass_time(1.5)
     assert queues.orders.receive() == []
     queues.clock.pass_time(0.6)
@@ -264,3 +283,18 @@ def test_a_gateway_that_fails_or_is_not_there_is_unavailable(gateway):
             api.post("broken", b"{}")
         with pytest.raises(ResourceUnavailable):
             api.close("broken")
+
+
+def test_a_gateway_that_does_not_answer_is_left_alone_for_a_moment(gateway):
+    url, calls = gateway
+    clock = StoppedClock()
+    api = ManagementApi(url, clock)
+    with pytest.raises(ResourceUnavailable):
+        api.post("broken", b"{}")
+    asked = len(calls)
+
+    with pytest.raises(ResourceUnavailable, match="did not answer a moment ago"):
+        api.post("abc", b"{}")
+    assert len(calls) == asked
+    clock.pass_time(BREATHER_SECONDS)
+    assert api.post("abc", b"{}") is True

@@ -1,17 +1,17 @@
 """Swaps that were sent: landed, failed, expired, or not heard of yet."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
 import pytest
 
-from chalicelib.execution.settlement import EXPIRY_MARGIN
+from chalicelib.execution.settlement import EXPIRY_MARGIN, WATCH_SECONDS
 from chalicelib.orders.swap import Fill
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.venue import VenueUnavailable
 from tests.builders import STEPS
-from tests.clocks import QuickClock
+from tests.clocks import QuickClock, StoppedClock
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE, at_once
 from tests.integration.venues import trouble_chain
 
@@ -141,6 +141,46 @@ def test_a_swap_that_has_not_expired_is_never_replaced(make_engine, serve, submi
     (swap,) = database.swaps(order_id)
     assert swap["state"] == "live"
     assert chain.received == [bytes(swap["payload"])]
+
+
+def test_a_swap_that_expired_is_given_up_only_when_a_chain_whose_clock_is_behind_cannot_take_it_any_more(
+    make_engine, serve, submitted, queues, database
+):
+    clock = StoppedClock(datetime.now(UTC))
+    trouble_chain(serve(make_engine(clock=clock)), lost=3)
+    order_id = submitted()
+    (swap,) = database.swaps(order_id)
+    given_up_at = swap["expires_at"] + EXPIRY_MARGIN
+
+    clock.at = given_up_at - timedelta(seconds=WATCH_SECONDS + 0.5)
+    queues.settlements.poll()
+    assert swap["expires_at"] < clock.at < given_up_at
+    assert database.swaps(order_id)[0]["state"] == "live"
+
+    clock.at = given_up_at
+    queues.clock.pass_time(2.1)
+    queues.settlements.poll()
+    assert database.swaps(order_id)[0]["state"] == "expired"
+
+
+def test_a_swap_that_lands_right_after_a_look_is_not_given_up_by_it_although_it_has_expired_meanwhile(
+    make_engine, serve, submitted, queues, database
+):
+    clock = StoppedClock(datetime.now(UTC))
+    engine = serve(make_engine(clock=clock))
+    simulated = engine.chain
+    chain = trouble_chain(engine, lost=1)
+    order_id = submitted()
+    ((_, swap),) = engine.store.in_flight([order_id])
+
+    def land_and_expire():
+        simulated.submit(swap)
+        clock.at = max(clock.at, swap.expires_at + EXPIRY_MARGIN)
+
+    chain.after_statuses = land_and_expire
+    queues.settlements.poll()
+
+    assert database.event_names(order_id) == STEPS
 
 
 def test_a_swap_that_landed_is_confirmed_however_late_it_is_looked_at(make_engine, serve, submitted, queues, database):

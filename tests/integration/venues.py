@@ -61,6 +61,7 @@ class TroubledChain:
         """Whether it answers no question about statuses."""
         self.received: list[bytes] = []
         self.after_submit: Hook = _nothing
+        self.after_statuses: Hook = _nothing
 
     def submit(self, transaction: SignedTransaction) -> None:
         if self._lost:
@@ -75,7 +76,9 @@ class TroubledChain:
     def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
         if self.blind:
             raise VenueUnavailable("the chain does not answer")
-        return self._chain.statuses(tx_hashes)
+        statuses = self._chain.statuses(tx_hashes)
+        self.after_statuses()
+        return statuses
 
 
 def trouble_venues(engine: Engine, *, raydium: Iterable[Exception] = (), meteora: Iterable[Exception] = ()) -> Any:
