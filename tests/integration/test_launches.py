@@ -95,7 +95,7 @@ def test_a_launch_wakes_its_snipers_onto_the_priority_queue(api, queues, databas
 
 
 def test_a_launch_wakes_all_its_snipers_a_batch_at_a_time(api, queues, announce, monkeypatch):
-    monkeypatch.setattr("chalicelib.triggers.waking.BATCH", 2)
+    monkeypatch.setattr("chalicelib.triggers.waking.WOKEN_AT_ONCE", 2)
     for _ in range(5):
         api.place(**SNIPER)
     queues.work_off()
