@@ -296,5 +296,5 @@ def test_a_gateway_that_does_not_answer_is_left_alone_for_a_moment(gateway):
     with pytest.raises(ResourceUnavailable, match="did not answer a moment ago"):
         api.post("abc", b"{}")
     assert len(calls) == asked
-    clock.pass_time(BREATHER_SECONDS)
+    clock.pass_time(OPEN_SECONDS)
     assert api.post("abc", b"{}") is True
