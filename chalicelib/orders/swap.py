@@ -40,7 +40,6 @@ class SwapOutcome(StrEnum):
 class SwapStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction's end: a fill (``amount_out`` of tokenOut) or the chain's error."""
 
-    tx_hash: str
     outcome: SwapOutcome
     amount_out: Decimal | None
     error: str | None

@@ -12,5 +12,4 @@ class ResourceUnavailable(Exception):
     """A part the engine depends on does not answer; the caller may try again in a moment."""
 
     def __init__(self, part: str, reason: object) -> None:
-        self.part = part
         super().__init__(f"{part} is not available: {reason}")

@@ -57,7 +57,6 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Spot(msgspec.Struct, frozen=True, kw_only=True):
     """A pool's mid price and fee (a fraction) at this moment, whatever the amount."""
 
-    venue: str
     price: Decimal
     fee: Decimal
 

@@ -73,7 +73,7 @@ class SimulatedVenue:
         simulation.clock.sleep(simulation.latency * simulation.chance.uniform(*SPOT_SECONDS, "spot delay", self.name))
         prices = simulation.market.fresh_prices()
         return {
-            pair: Spot(venue=self.name, price=price, fee=self.fee)
+            pair: Spot(price=price, fee=self.fee)
             for pair in pairs
             if (price := prices.mid(self.name, pair, self.price_range)) is not None
         }

@@ -85,7 +85,6 @@ class SimulatedChain:
         rows = self.database.run(_STATUSES, {"tx_hashes": list(tx_hashes)})
         return {
             row["tx_hash"]: SwapStatus(
-                tx_hash=row["tx_hash"],
                 outcome=SwapOutcome(row["outcome"]),
                 amount_out=row["amount_out"],
                 error=row["error"],

@@ -95,7 +95,7 @@ def test_a_larger_amount_gets_a_worse_price(amount):
 def test_as_the_amount_goes_to_nothing_the_net_price_goes_to_the_spot_price(side, price, fee):
     # An amount of d moves a pool of x by about d/x: here less than the twelve digits of a net price can show.
     offered = quote(side, "0.001", price, fee, liquidity="1e15")
-    spot = Spot(venue="raydium", price=price, fee=fee).marginal_price(side)
+    spot = Spot(price=price, fee=fee).marginal_price(side)
 
     assert abs(offered.net_price / spot - 1) < Decimal("1e-11")
     assert offered.marginal_price(side) == spot
@@ -110,7 +110,7 @@ def test_no_amount_gets_a_better_price_than_the_spot_price(side, amount, price, 
 
 
 def test_a_spot_price_is_not_rounded_to_the_digits_of_a_price():
-    spot = Spot(venue="raydium", price=Decimal("123.456789012"), fee=Decimal("0.003"))
+    spot = Spot(price=Decimal("123.456789012"), fee=Decimal("0.003"))
 
     assert spot.marginal_price(Side.SELL) == Decimal("123.086418644964")
     assert spot.marginal_price(Side.BUY) * Decimal("0.997") - spot.price < Decimal("1e-50")
