@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import yoyo
 
-from infra.commands import failed
+from chalicelib.config import SettingsError, load_settings
+from infra.commands import EXIT_BAD_SETTINGS, failed
 
 MIGRATIONS = Path(__file__).parents[1] / "chalicelib" / "store" / "migrations"
 MIGRATION_LOCK = 0x6F72646572  # "order": any number will do, as long as everyone who migrates uses the same
@@ -44,12 +45,13 @@ def _yoyo_url(database_url: str) -> str:
 
 
 def main() -> int:
-    """Migrate the database that ``DATABASE_URL`` names and say what was done; returns the exit code."""
-    database_url = os.environ.get("DATABASE_URL")
-    if not database_url:
-        return failed("DATABASE_URL is not set: which database should be migrated?")
+    """Migrate the database that the environment names and say what was done; returns the exit code."""
+    if not (os.environ.get("DATABASE_URL") or os.environ.get("POSTGRES_HOST")):
+        return failed("DATABASE_URL is not set, nor is POSTGRES_HOST: which database should be migrated?")
     try:
-        applied = migrate(database_url)
+        applied = migrate(load_settings(os.environ).database_url)
+    except SettingsError as wrong:
+        return failed(f"These settings cannot be used:\n{wrong}", EXIT_BAD_SETTINGS)
     except psycopg.Error as error:
         return failed(f"The database could not be migrated: {error}")
     for name in applied:

@@ -1,4 +1,4 @@
-"""Take an order back, as long as nothing has been sent for it."""
+"""Take an order back, as long as no swap of it may land."""
 
 from dataclasses import dataclass
 

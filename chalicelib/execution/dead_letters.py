@@ -1,8 +1,8 @@
 """The end of a message that could not be processed: never silence.
 
-The message is kept, and its order fails with the reason, unless a swap was signed for it that may still land: then
-the order goes back to settlement, which knows how that ends. An operator lists dead letters and redrives them once
-the cause is gone; a redriven order goes on, one that failed starts anew.
+The message is kept, and its order fails with the reason, unless it has ended, waits, is in a worker's hands, or has a
+swap that may still land: then it is passed on to who knows how that ends. An operator lists dead letters and redrives
+them once the cause is gone; a redriven order goes on, one that failed starts anew.
 """
 
 from collections.abc import Collection

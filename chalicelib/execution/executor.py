@@ -115,7 +115,10 @@ class Executor:
         return swap
 
     def _route(self, claim: Claim, worker: UUID) -> Route | Unmet:
-        """Return the route that the order takes now, or what it waits for; a stop may be triggered on the way."""
+        """Return the route that the order takes now, or what it waits for.
+
+        A stop may be triggered on the way; one that was is never asked for its trigger again.
+        """
         order = claim.order
         match order.order_type:
             case OrderType.MARKET | OrderType.LIMIT:

@@ -1,7 +1,7 @@
 """What follows a try that failed: another one after a while, or the order fails.
 
 Both phases end tries: the executor when no venue answers or there is a bug, settlement when the chain refused the swap
-or never took it in. Dead letters give up.
+or never took it in. Where another try would be of no use, they and the dead letters give up.
 """
 
 from dataclasses import dataclass

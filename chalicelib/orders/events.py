@@ -1,7 +1,8 @@
 """What happens to an order, as clients hear of it: every event, and what its ``details`` hold.
 
 An event is a row of ``order_events``, a WebSocket message and a line of ``GET …/events``, all alike. To change what a
-message holds, change the function of its event here.
+message holds, change the function of its event here; the numbers of each quote are ``Route.quotes_by_venue``, and what
+clients hear besides events (``pong``, ``error``) is in ``web/sockets.py``.
 """
 
 from collections.abc import Mapping

@@ -93,7 +93,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ``amount_in`` is the asked amount of tokenIn (spent by a sell, acquired by a buy); ``amount_out`` is what the
     fill moved of tokenOut (received by a sell, paid by a buy), bounded by ``min_amount_out`` or ``max_amount_out``.
     While it rests in the book, ``waits_for`` says for what, and ``wake_price`` at which market price (see
-    ``routing/conditions.py``) it is looked at again; ``triggered_at`` is when its condition was last met.
+    ``routing/conditions.py``) it is looked at again; ``triggered_at`` is when it was
+    last taken out of the book, or a stop's trigger was reached: a stop that has one is not asked for its trigger again.
+    ``chosen_dex`` is the chosen venue, by the field's name in the API.
     """
 
     order_id: str

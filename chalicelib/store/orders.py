@@ -14,7 +14,7 @@ from chalicelib.orders.lifecycle import CLAIMABLE
 from chalicelib.orders.order import Order, OrderType, Status
 from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapPlan
 from chalicelib.orders.waiting import FIRST_PAUSE, LONGEST_PAUSE, Unmet
-from chalicelib.resources.postgres import Database, Row
+from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store import transitions
 from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, event_row, is_launched, order_of, step_of
 
@@ -318,14 +318,15 @@ class OrderStore:
     def defer(self, waits: Mapping[str, timedelta]) -> None:
         """Note how long pending orders have to wait for their turn, so that nobody takes them for stopped."""
         parameters = {"order_ids": list(waits), "waits": list(waits.values())}
-        self._database.run(_DEFER, parameters, BATCH_SECONDS)
+        # A worker that defers the order at hand has less time than who defers thousands.
+        self._database.run(_DEFER, parameters, BATCH_SECONDS if len(waits) > 1 else DATABASE_SECONDS)
 
     def take_stopped(
         self, *, idle: timedelta, long_idle: timedelta, settling: timedelta, queue_is_empty: bool, limit: int
     ) -> list[StoppedOrder]:
         """Return unfinished orders that nobody moves on any more.
 
-        A pending order counts as stopped after ``idle`` if its queue is empty, else after ``long_idle``; a submitted
+        A pending order counts as stopped after ``idle`` if the queues are empty, else after ``long_idle``; a submitted
         one after ``settling``. An order that was returned counts as moved. Two callers at once get different orders.
         """
         parameters: dict[str, Any] = {"idle": idle, "long_idle": long_idle, "settling": settling}

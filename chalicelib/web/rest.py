@@ -36,8 +36,8 @@ Probe = Callable[[], object]
 class Rest:
     """The REST API. Every method returns what is to be written as JSON, or JSON already written as bytes.
 
-    Besides what a method names, any of them may raise ``ResourceUnavailable``; ``refusals`` says what a client is
-    told of each error.
+    Besides what a method names, any of them may raise ``ResourceUnavailable``; ``problems.refusal_of`` says what a
+    client is told of each error.
     """
 
     intake: Intake

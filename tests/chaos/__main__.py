@@ -14,7 +14,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from infra.local.stack import Stack
+from infra.local.stack import OWN_SERVERS, Stack
 from tests.chaos.storm import EXECUTING_NOW, Storm
 
 LONGEST_END = 120.0
@@ -44,7 +44,7 @@ console = Console()
 
 def settings(rate: int = 0) -> dict[str, str]:
     """Return a stack's settings: servers of its own, documented delays."""
-    return {"DATABASE_URL": "", "REDIS_URL": "", "ORDER_PROCESSOR_RATE": str(rate), "MOCK_LATENCY": "1"}
+    return {**OWN_SERVERS, "ORDER_PROCESSOR_RATE": str(rate), "MOCK_LATENCY": "1"}
 
 
 def kills(folder: Path) -> list[str]:

@@ -114,10 +114,20 @@ def test_why_a_command_failed_is_told_on_stderr(capsys):
 
 
 def test_a_migration_must_be_told_which_database(monkeypatch, capsys):
-    monkeypatch.delenv("DATABASE_URL", raising=False)
+    for name in ("DATABASE_URL", "POSTGRES_HOST"):
+        monkeypatch.delenv(name, raising=False)
 
     assert migrate.main() == EXIT_FAILED
     assert "DATABASE_URL is not set" in capsys.readouterr().err
+
+
+def test_a_database_may_be_named_in_parts_for_a_migration(monkeypatch, capsys):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("POSTGRES_HOST", "127.0.0.1")
+    monkeypatch.setenv("POSTGRES_PORT", "1")
+
+    assert migrate.main() == EXIT_FAILED
+    assert "could not be migrated" in capsys.readouterr().err
 
 
 def test_a_bad_setting_is_named_and_nothing_is_deployed(monkeypatch, capsys):

@@ -122,9 +122,7 @@ class LookedAt:
         if isinstance(self._answer, Exception):
             raise self._answer
         return {
-            pair: Spot(price=Decimal(price), fee=self._fee)
-            for pair, price in self._answer.items()
-            if pair in pairs
+            pair: Spot(price=Decimal(price), fee=self._fee) for pair, price in self._answer.items() if pair in pairs
         }
 
 
