@@ -430,6 +430,7 @@ def test_no_single_crash_loses_or_repeats_an_order_that_waits(make_world, databa
     assert crashes > 20
 
 
+@pytest.mark.no_cover  # it runs no line that a single crash does not, and measuring takes half as long again
 @pytest.mark.timeout(300)  # over a thousand lives: half a minute on two cores
 def test_no_pair_of_crashes_loses_or_repeats_an_order(make_world, database, monkeypatch, capsys):
     pairs = 0
