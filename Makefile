@@ -21,7 +21,7 @@ run: setup ## Start everything on this machine; Ctrl-C stops it
 	@$(BIN)/python -m infra.local
 
 test: setup ## Run every test with coverage (ARGS="-k name" runs some of them)
-	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term --cov-fail-under=90)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=90)
 
 lint: setup ## Check style, types and the direction of imports
 	@$(BIN)/ruff check .

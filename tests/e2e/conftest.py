@@ -5,14 +5,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from infra.local.stack import Stack
+from infra.local.stack import OWN_SERVERS, Stack
 from tests.e2e.client import Client
 
 FROM_THE_DEVELOPERS_ENVIRONMENT = (
-    "DATABASE_URL",
-    "POSTGRES_HOST",
-    "REDIS_URL",
-    "REDIS_HOST",
     "QUEUE_MAX_CONCURRENT",
     "WORKER_CONCURRENCY",
     "MAX_RETRIES",
@@ -22,10 +18,17 @@ FROM_THE_DEVELOPERS_ENVIRONMENT = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep these tests together where tests run in several processes: they share one stack."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("one stack"))
+
+
 @pytest.fixture(scope="session")
 def settings() -> dict[str, str]:
     """Return settings that give a stack servers of its own, no pacing, and for the rest the documented values."""
-    return {**dict.fromkeys(FROM_THE_DEVELOPERS_ENVIRONMENT, ""), "ORDER_PROCESSOR_RATE": "0"}
+    return {**OWN_SERVERS, **dict.fromkeys(FROM_THE_DEVELOPERS_ENVIRONMENT, ""), "ORDER_PROCESSOR_RATE": "0"}
 
 
 @pytest.fixture(scope="session")
