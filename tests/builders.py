@@ -67,3 +67,6 @@ def a_quote(venue: str, net_price: str, **changes: Any) -> Quote:
 
 ROUTED = events.routing({}, "raydium", {})
 """What the event of an order says whose quotes hardly matter."""
+
+UNKNOWN_ORDER = "00000000-0000-4000-8000-000000000000"
+"""The id of an order that does not exist; always the same, because it becomes part of tests' names."""

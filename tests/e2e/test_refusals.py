@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.builders import UNKNOWN_ORDER
 from tests.e2e.client import MARKET_ORDER, Answer, Client
 
-UNKNOWN_ORDER = "00000000-0000-4000-8000-000000000000"
 TELLTALES = ("psycopg", "postgres", "select", "constraint", "traceback", "redis", "line 1")
 """Words that would show a caller what the engine is made of."""
 

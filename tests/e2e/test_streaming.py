@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
+from tests.builders import UNKNOWN_ORDER
 from tests.e2e.client import MARKET_ORDER, Client, at_once
 
-UNKNOWN_ORDER = "00000000-0000-4000-8000-000000000000"
 WHOLE_STORY = [(1, "pending"), (2, "routing"), (3, "building"), (4, "submitted"), (5, "confirmed")]
 
 

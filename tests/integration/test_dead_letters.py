@@ -12,7 +12,7 @@ import pytest
 import app
 from chalicelib.orders.swap import SwapPlan
 from chalicelib.store.dead_letters import DeadLetterStore
-from tests.builders import ROUTED
+from tests.builders import ROUTED, UNKNOWN_ORDER
 from tests.integration.cloud import CONTEXT
 from tests.integration.venues import fail_once, trouble_chain
 
@@ -74,7 +74,7 @@ def test_an_order_whose_swap_was_recorded_goes_back_to_who_sends_it(engine, api,
     assert chain.received == [bytes(swap["payload"]) for swap in database.swaps(order_id)]
 
 
-@pytest.mark.parametrize("body", ["no JSON", '{"orderId": "abc"}', f'{{"orderId": "{uuid4()}"}}'])
+@pytest.mark.parametrize("body", ["no JSON", '{"orderId": "abc"}', f'{{"orderId": "{UNKNOWN_ORDER}"}}'])
 def test_poison_is_kept_as_it_came(engine, bury, queues, body):
     queues.orders.send(body)
 

@@ -5,14 +5,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
-from uuid import uuid4
 
 import pytest
 
 import app
 from chalicelib.venues.venue import VenueUnavailable
 from chalicelib.web.requests import read_order
-from tests.builders import NOON, order_body
+from tests.builders import NOON, UNKNOWN_ORDER, order_body
 from tests.clocks import QuickClock
 from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_QUEUE, NO_REDIS
 from tests.integration.venues import trouble_venues
@@ -120,7 +119,7 @@ def test_an_address_that_is_not_served_is_answered_as_a_problem(engine, method, 
 def test_a_bug_is_answered_as_a_problem_that_says_nothing_of_the_inside(engine, api, caplog):
     engine.store.find = lambda order_id: 1 / 0
 
-    answer = api.get(f"/api/orders/{uuid4()}")
+    answer = api.get(f"/api/orders/{UNKNOWN_ORDER}")
 
     assert_problem(answer, 500)
     assert "division" not in str(answer.body)
@@ -230,7 +229,7 @@ def test_an_order_is_found_by_both_paths(api, queues, path):
 
 
 @pytest.mark.parametrize("path", ["/api/orders/{}", "/orders/{}", "/api/orders/{}/events"])
-@pytest.mark.parametrize(("order_id", "status"), [(str(uuid4()), 404), ("abc", 400), ("1' OR 'a'='a", 400)])
+@pytest.mark.parametrize(("order_id", "status"), [(UNKNOWN_ORDER, 404), ("abc", 400), ("1' OR 'a'='a", 400)])
 def test_an_order_id_that_is_unknown_or_none_is_a_client_error(api, path, order_id, status):
     assert_problem(api.get(path.format(order_id)), status)
 

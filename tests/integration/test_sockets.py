@@ -1,10 +1,8 @@
 """The WebSocket as clients use it."""
 
-from uuid import uuid4
-
 import pytest
 
-from tests.builders import order_body
+from tests.builders import UNKNOWN_ORDER, order_body
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS, Socket
 
 STEPS = ["pending", "routing", "building", "submitted", "confirmed"]
@@ -115,7 +113,7 @@ def test_a_failed_order_closes_its_viewers_too(api, queues, open_socket):
     assert socket.closed
 
 
-@pytest.mark.parametrize("order_id", ["abc", "", str(uuid4())])
+@pytest.mark.parametrize("order_id", ["abc", "", UNKNOWN_ORDER])
 def test_an_order_that_does_not_exist_is_answered_with_an_error_and_closed(queues, open_socket, order_id):
     socket = open_socket(orderId=order_id)
 
@@ -296,11 +294,11 @@ def test_a_socket_opened_for_one_order_stays_open_when_it_subscribed_to_another(
     [
         ({"action": "subscribe"}, 400),
         ({"action": "subscribe", "orderId": "abc"}, 400),
-        ({"action": "subscribe", "orderId": str(uuid4())}, 404),
-        ({"action": "subscribe", "orderId": str(uuid4()), "afterSeq": -1}, 400),
-        ({"action": "subscribe", "orderId": str(uuid4()), "more": 1}, 400),
-        ({"action": "unsubscribe", "orderId": str(uuid4())}, 404),
-        ({"action": "unsubscribe", "orderId": str(uuid4()), "more": 1}, 400),
+        ({"action": "subscribe", "orderId": UNKNOWN_ORDER}, 404),
+        ({"action": "subscribe", "orderId": UNKNOWN_ORDER, "afterSeq": -1}, 400),
+        ({"action": "subscribe", "orderId": UNKNOWN_ORDER, "more": 1}, 400),
+        ({"action": "unsubscribe", "orderId": UNKNOWN_ORDER}, 404),
+        ({"action": "unsubscribe", "orderId": UNKNOWN_ORDER, "more": 1}, 400),
     ],
 )
 def test_a_subscription_that_cannot_be_is_an_error(socket, cache, message, status):
