@@ -26,9 +26,11 @@ READY = "Ctrl-C stops everything."
 @contextmanager
 def started(module: str, *arguments: object, settings: Mapping[str, object]) -> Iterator[subprocess.Popen[str]]:
     """Start a module of the project, and end it at the latest when the test does."""
+    # What is printed into a pipe is as wide as it is meant to be, however wide the tests' own output is.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     process = subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)],
-        env={**os.environ, **{name: str(value) for name, value in settings.items()}},
+        env={**environment, **{name: str(value) for name, value in settings.items()}},
         cwd=PROJECT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
