@@ -41,11 +41,10 @@ from infra.deployment import (
     change_set_request,
     plan_deployment,
     resolve_settings,
-    slots,
 )
 from infra.packaging import Package, PackagingError, build_package
 
-__all__ = ["DeployError", "deploy", "slots"]
+__all__ = ["DeployError", "deploy"]
 
 PROJECT = Path(__file__).parents[1]
 BUILD_ROOT = PROJECT / ".local" / "build"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from chalicelib.execution.retries import Retries
 from chalicelib.observability import count, logger
 from chalicelib.orders.lifecycle import is_terminal
-from chalicelib.queueing.dispatch import Dispatcher, QueueName
+from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.sqs_batches import PoisonMessage, Record, order_id_of
-from chalicelib.store.dead_letters import DeadLetter, DeadLetterStore
+from chalicelib.store.dead_letters import DeadLetter, DeadLetterStore, QueueName
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 

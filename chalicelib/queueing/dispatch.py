@@ -11,7 +11,6 @@ cannot be sent now, or is lost, recovery sends.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 
 from chalicelib.observability import logger
 from chalicelib.orders.lifecycle import is_terminal
@@ -20,10 +19,9 @@ from chalicelib.queueing.pacing import Lane, Pacer
 from chalicelib.queueing.sqs_batches import Record
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.sqs import Queue
+from chalicelib.store.dead_letters import QueueName
 from chalicelib.store.orders import OrderStore, StoppedOrder
 from chalicelib.streaming.publisher import Publisher
-
-QueueName = Literal["orders", "settlements"]
 
 SHORT_WAIT = 2.0
 """An order that waits no longer than this need not be told from one that has stopped: recovery is not that quick."""

@@ -14,6 +14,7 @@ from chalicelib.resources.postgres import Database
 from chalicelib.store import transitions
 from chalicelib.store.rows import step_of
 
+QueueName = Literal["orders", "settlements"]
 MOST_LISTED = 1000
 
 _BURY = """
@@ -37,7 +38,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A message that could not be processed."""
 
     message_id: str
-    queue: Literal["orders", "settlements"]
+    queue: QueueName
     body: str
     order_id: str | None
     reason: str

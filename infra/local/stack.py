@@ -282,7 +282,7 @@ class Stack:
 
     def _deployed_settings(self) -> dict[str, str]:
         """Return what the template's parameters are taken from: never this machine's AWS account."""
-        from infra.deploy import slots
+        from infra.deployment import slots
 
         own = {name: value for name, value in self._environment.items() if not name.startswith("AWS_")}
         return {
