@@ -15,6 +15,17 @@ from urllib.parse import quote, urlsplit
 
 PRIORITY_SLOTS = 2
 """Of all orders that execute at once, so many are snipers only: the least an event source can be limited to."""
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""https://www.postgresql.org/docs/current/libpq-ssl.html"""
+SET_BY_THE_TEMPLATE = (
+    "ORDERS_QUEUE_URL",
+    "PRIORITY_QUEUE_URL",
+    "SETTLEMENTS_QUEUE_URL",
+    "REPLAYS_QUEUE_URL",
+    "MANAGEMENT_API_URL",
+    "PARTIAL_BATCH_FAILURES",
+)
+"""What only ``infra/app.json`` sets; the last one says that it has SQS read which messages of a batch failed."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 Number = TypeVar("Number", int, float)
 
@@ -34,7 +45,10 @@ class Settings:
     port: int
     """Where the laptop's front door listens."""
     database_url: str
+    database_secret_arn: str
+    """Where user and password of Postgres are, if not in its URL; likewise for Redis and the launches."""
     redis_url: str
+    redis_secret_arn: str
     queue_max_concurrent: int
     """How many orders execute at once: the reserved concurrency. Of these ``PRIORITY_SLOTS`` are for snipers only."""
     order_processor_rate: int
@@ -55,6 +69,7 @@ class Settings:
     """API Gateway's ``@connections`` endpoint, where messages to WebSocket clients are posted."""
     launch_webhook_secret: str
     """Signs ``POST /api/launches``; without one no launch is taken."""
+    launch_webhook_secret_arn: str
     orders_queue_url: str
     priority_queue_url: str
     settlements_queue_url: str
@@ -71,7 +86,9 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     settings = Settings(
         port=read.whole_number("PORT", default=3000, low=1, high=65535),
         database_url=_database_url(read),
+        database_secret_arn=read.text("DATABASE_SECRET_ARN"),
         redis_url=_redis_url(read),
+        redis_secret_arn=read.text("REDIS_SECRET_ARN"),
         # Some are kept for snipers, and an event source's MaximumConcurrency starts at 2:
         # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
         queue_max_concurrent=read.whole_number(
@@ -86,6 +103,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         websocket_url=read.url("WEBSOCKET_URL", schemes=("ws", "wss"), default="ws://localhost:3000/ws"),
         management_api_url=read.url("MANAGEMENT_API_URL", schemes=("http", "https"), default=""),
         launch_webhook_secret=read.webhook_secret("LAUNCH_WEBHOOK_SECRET"),
+        launch_webhook_secret_arn=read.text("LAUNCH_WEBHOOK_SECRET_ARN"),
         orders_queue_url=read.text("ORDERS_QUEUE_URL"),
         priority_queue_url=read.text("PRIORITY_QUEUE_URL"),
         settlements_queue_url=read.text("SETTLEMENTS_QUEUE_URL"),
@@ -100,6 +118,24 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     if read.problems:
         raise SettingsError(read.problems)
     return settings
+
+
+def check_template(environment: Mapping[str, str]) -> None:
+    """Refuse to serve as a function that was deployed without the template.
+
+    Raises:
+        SettingsError: naming what is missing and how to deploy.
+    """
+    missing = [name for name in SET_BY_THE_TEMPLATE if not environment.get(name)]
+    if missing:
+        raise SettingsError(
+            [
+                f"{', '.join(missing)}: not set. This function was deployed without infra/app.json, which `chalice "
+                "deploy` does not know: it makes no queues, and SQS would take an answer with failures for success. "
+                "Deploy with `python -m infra.deploy --stage STAGE`, or merge the template in your pipeline: "
+                "`chalice package --merge-template infra/app.json OUT`."
+            ]
+        )
 
 
 @cache
@@ -198,6 +234,8 @@ def _database_url(read: _Reader) -> str:
     database = quote(read.text("POSTGRES_DB", default="orders"), safe="")
     credentials = f"{user}:{password}" if password else user
     parts = f"postgresql://{credentials}@{host or 'localhost'}:{port}/{database}"
+    if sslmode := read.text("POSTGRES_SSLMODE"):
+        parts += f"?sslmode={read.one_of('POSTGRES_SSLMODE', SSL_MODES, default=sslmode)}"
     return read.url("DATABASE_URL", schemes=("postgresql", "postgres"), default=parts)
 
 

@@ -4,6 +4,7 @@ A Lambda process serves one function, so it should pay only for the parts that t
 engines together the same way, with settings and parts of their own.
 """
 
+from collections.abc import Callable
 from functools import cache, cached_property
 
 from chalicelib.clock import Clock
@@ -20,6 +21,7 @@ from chalicelib.queueing.pacing import Pacer
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
 from chalicelib.resources.redis import Redis
+from chalicelib.resources.secrets import Secret
 from chalicelib.resources.sqs import Queue
 from chalicelib.routing.router import Router
 from chalicelib.store.book import Book
@@ -61,13 +63,19 @@ class Engine:
         self.order_queue.open()
         self.connections.open()
 
+    def migrate(self) -> list[str]:
+        """Bring the database to the schema of this version; returns the names of the migrations applied."""
+        from chalicelib.store.schema import migrate
+
+        return migrate(self.database.url())
+
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.database_url)
+        return Database(self.settings.database_url, self._secret(self.settings.database_secret_arn))
 
     @cached_property
     def redis(self) -> Redis:
-        return Redis(self.settings.redis_url, self.clock)
+        return Redis(self.settings.redis_url, self.clock, self._secret(self.settings.redis_secret_arn))
 
     @cached_property
     def order_queue(self) -> Queue:
@@ -240,6 +248,12 @@ class Engine:
         return Operators(market=self.market, dead_letters=self.dead_letters)
 
     @cached_property
+    def launch_secret(self) -> Callable[[], str]:
+        """What signs launches, read when one comes."""
+        secret = self._secret(self.settings.launch_webhook_secret_arn)
+        return secret.read if secret else lambda: self.settings.launch_webhook_secret
+
+    @cached_property
     def rest(self) -> Rest:
         return Rest(
             intake=self.intake,
@@ -249,7 +263,7 @@ class Engine:
             viewers=self.viewers,
             router=self.router,
             websocket_url=self.settings.websocket_url,
-            launch_secret=self.settings.launch_webhook_secret,
+            launch_secret=self.launch_secret,
             probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.order_queue.depth},
             clock=self.clock,
         )
@@ -264,6 +278,9 @@ class Engine:
             replay_queue=self.replay_queue,
             clock=self.clock,
         )
+
+    def _secret(self, arn: str) -> Secret | None:
+        return Secret(arn, self.clock) if arn else None
 
 
 @cache

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg.rows import dict_row
@@ -11,6 +12,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 
 from chalicelib.exact_json import decode_json, encode_json
 from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources.secrets import Secret
 
 Row = dict[str, Any]
 
@@ -47,8 +49,10 @@ class Database:
     or a condition on the state it moves from), which is what allows the one retry on a fresh connection.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: Secret | None = None) -> None:
+        """Prepare a connection; ``password`` holds ``username`` and ``password`` where the URL has neither."""
         self._url = url
+        self._password = password
         self._connection: _ImpatientConnection | None = None
         self._opening = Lock()  # venues quote in threads of their own, and may be the first to ask
 
@@ -77,6 +81,14 @@ class Database:
             self._forget_broken()
             raise ResourceUnavailable("Postgres", error) from error
 
+    def url(self) -> str:
+        """Return its address with user and password in it, for a client of another kind."""
+        if self._password is None:
+            return self._url
+        user, password = (quote(part, safe="") for part in _credentials(self._password))
+        parts = urlsplit(self._url)
+        return parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+
     def close(self) -> None:
         """Close the connection; the next statement opens a new one."""
         if self._connection is not None:
@@ -86,7 +98,7 @@ class Database:
     def _run(self, statement: str, parameters: Mapping[str, Any], patience: float) -> list[Row]:
         with self._opening:
             if self._connection is None:
-                self._connection = _connect(self._url)
+                self._connection = self._connect()
             connection = self._connection
         if connection.patience != patience:
             connection.execute(f"SET statement_timeout = {_milliseconds(patience)}")
@@ -94,9 +106,27 @@ class Database:
         cursor = connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
+    def _connect(self) -> _ImpatientConnection:
+        """Connect with the password there is, and again if that has been rotated since it was read."""
+        if self._password is None:
+            return _open(self._url)
+        try:
+            return _open(self._url, *_credentials(self._password))
+        except psycopg.OperationalError as refused:
+            # libpq tells a refused password from other failures by its words only.
+            if "authentication" not in str(refused) or not self._password.renew():
+                raise
+        return _open(self._url, *_credentials(self._password))
+
     def _forget_broken(self) -> None:
         if self._connection is not None and self._connection.closed:
             self._connection = None
+
+
+def _credentials(password: Secret) -> tuple[str, str]:
+    """Read what RDS and its rotation keep in a secret: ``{"username", "password", …}``."""
+    secret = decode_json(password.read())
+    return secret["username"], secret["password"]
 
 
 def _milliseconds(patience: float) -> int:
@@ -104,19 +134,26 @@ def _milliseconds(patience: float) -> int:
     return int(patience * 900)
 
 
-def _connect(url: str) -> _ImpatientConnection:
+def _open(url: str, user: str | None = None, password: str | None = None) -> _ImpatientConnection:
     """Connect, or give up after ``DATABASE_SECONDS``; libpq itself would wait two seconds at least."""
 
     def open_connection() -> _ImpatientConnection:
-        return _ImpatientConnection.connect(
+        connection = _ImpatientConnection.connect(
             url,
+            user=user,
+            password=password,
             autocommit=True,
             row_factory=dict_row,
             connect_timeout=CONNECT_SECONDS,
             application_name="order-execution-engine",
-            # What we no longer wait for must not be done behind our back either.
-            options=f"-c timezone=UTC -c statement_timeout={_milliseconds(DATABASE_SECONDS)}",
         )
+        # Set by a statement, because RDS Proxy refuses options at the start of a session. What we no longer wait for
+        # must not be done behind our back either.
+        connection.execute(
+            "SELECT set_config('timezone', 'UTC', false), set_config('statement_timeout', %s, false)",
+            [str(_milliseconds(DATABASE_SECONDS))],
+        )
+        return connection
 
     opener = ThreadPoolExecutor(1, thread_name_prefix="connect")
     opening = opener.submit(open_connection)

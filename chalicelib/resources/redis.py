@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.clock import Clock
+from chalicelib.exact_json import decode_json
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.circuit_breaker import CircuitBreaker
+from chalicelib.resources.secrets import Secret
 
 if TYPE_CHECKING:
     import redis
@@ -22,8 +24,10 @@ class Redis:
     the next ones fail at once for a moment.
     """
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, password: Secret | None = None) -> None:
+        """Prepare a client; ``password`` holds the ``authToken`` where the URL has none."""
         self._url = url
+        self._password = password
         self._circuit_breaker = CircuitBreaker("Redis", clock)
         self._client: redis.Redis | None = None
 
@@ -37,7 +41,12 @@ class Redis:
 
         self._circuit_breaker.check()
         try:
-            return self.open().eval(script, len(keys), *keys, *arguments)
+            try:
+                return self.open().eval(script, len(keys), *keys, *arguments)
+            except redis.AuthenticationError:
+                if self._password is None or not self._password.renew():
+                    raise
+                return self.open().eval(script, len(keys), *keys, *arguments)
         except redis.RedisError as error:
             self._circuit_breaker.trip()
             raise ResourceUnavailable("Redis", error) from error
@@ -45,7 +54,7 @@ class Redis:
     def open(self) -> redis.Redis:
         """Return the client, which connects when it is first used."""
         if self._client is None:
-            self._client = _redis_client(self._url)
+            self._client = _redis_client(self._url, self._password)
         return self._client
 
     def close(self) -> None:
@@ -59,14 +68,25 @@ class Redis:
         self.run("return 1", [], [])
 
 
-def _redis_client(url: str) -> redis.Redis:
+def _redis_client(url: str, password: Secret | None) -> redis.Redis:
     """Open a client that reconnects by itself once, without a pause, when its connection has died unseen."""
     import redis
     from redis.backoff import NoBackoff
+    from redis.credentials import CredentialProvider
     from redis.retry import Retry
+
+    class AuthToken(CredentialProvider):
+        """Asked at every connection, so that a new one has the newest token."""
+
+        def __init__(self, secret: Secret) -> None:
+            self._secret = secret
+
+        def get_credentials(self) -> tuple[str]:
+            return (decode_json(self._secret.read())["authToken"],)
 
     return redis.Redis.from_url(
         url,
+        credential_provider=AuthToken(password) if password else None,
         decode_responses=True,
         socket_connect_timeout=REDIS_SECONDS,
         socket_timeout=REDIS_SECONDS,

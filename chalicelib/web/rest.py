@@ -47,7 +47,7 @@ class Rest:
     viewers: Viewers
     router: Router
     websocket_url: str
-    launch_secret: str
+    launch_secret: Callable[[], str]
     probes: Mapping[str, Probe]
     clock: Clock
 
@@ -110,12 +110,13 @@ class Rest:
             DeliveryRepeated: it was taken before.
             LaunchConflict: it contradicts what is known of its pool.
         """
-        if not self.launch_secret:
+        secret = self.launch_secret()
+        if not secret:
             raise RequestError(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Launches are not taken: LAUNCH_WEBHOOK_SECRET is not set."
             )
         signed = body if isinstance(body, bytes) else body.encode()
-        delivery_id = verify(self.launch_secret, headers, signed, self.clock.now())
+        delivery_id = verify(secret, headers, signed, self.clock.now())
         launch = read_launch(read_object(signed), self.router.venue_names)
         woken = self.launches.take(launch, delivery_id)
         return LaunchTaken(
