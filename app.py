@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 
 from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, Rate, Request, SQSEvent, WebsocketEvent
 
-from chalicelib.config import PRIORITY_SLOTS
+from chalicelib.config import PRIORITY_SLOTS, check_template
 from chalicelib.engine import engine
 from chalicelib.observability import flush_metrics, logger
 from chalicelib.orders.order import Order
 from chalicelib.queueing.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
+from chalicelib.release import take_part_in_deployment
 from chalicelib.web.answers import AcceptedOrder, Answer, LaunchTaken, OrderHistory, OrderPage, Quotes
 from chalicelib.web.responses import answered, as_problem, connected
 from chalicelib.web.unknown_paths import methods_served, wrong_address
@@ -24,6 +25,7 @@ app.experimental_feature_flags.update(["WEBSOCKETS"])
 app.register_middleware(ConvertToMiddleware(logger.inject_lambda_context))
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    check_template(os.environ)
     engine().prepare()
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -206,3 +208,12 @@ def dead_letters(event: dict[str, Any], _context: Any) -> Any:
 @app.lambda_function(name="steer_market")
 def steer_market(event: dict[str, Any], _context: Any) -> Any:
     return engine().operators.steer_market(event)
+
+
+# --- Deployment -----------------------------------------------------------------------------------------------
+
+
+@app.lambda_function(name="migrate_database")
+def migrate_database(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Migrate the database; CloudFormation calls this before it gives the new code to any other function."""
+    return take_part_in_deployment(event, engine().migrate)

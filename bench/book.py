@@ -32,10 +32,10 @@ from chalicelib.orders.waiting import MarketPrice, WakesWhen
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store.book import Book
 from chalicelib.store.orders import OrderStore
+from chalicelib.store.schema import migrate
 from chalicelib.triggers.expiry import EXPIRED_AT_ONCE
 from chalicelib.triggers.waking import WOKEN_AT_ONCE
 from infra.local.postgres import LocalPostgres
-from infra.migrate import migrate
 
 FEW, MANY = 10_000, 1_000_000
 CROSSING = 100

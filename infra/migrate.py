@@ -1,47 +1,17 @@
 """Brings a database to the current schema: ``python -m infra.migrate``.
 
-The numbered SQL files of ``chalicelib/store/migrations`` are applied in order by yoyo-migrations, each once.
+A deployment does this itself, from inside the VPC; this is for a database of one's own, and for a migration that
+takes longer than a deployment may.
 """
 
 import os
 import sys
-from contextlib import closing
-from pathlib import Path
 
 import psycopg
-import yoyo
 
 from chalicelib.config import SettingsError, load_settings
+from chalicelib.store.schema import migrate
 from infra.commands import EXIT_BAD_SETTINGS, failed
-
-MIGRATIONS = Path(__file__).parents[1] / "chalicelib" / "store" / "migrations"
-MIGRATION_LOCK = 0x6F72646572  # "order": any number will do, as long as everyone who migrates uses the same
-
-
-def migrate(database_url: str, migrations: Path = MIGRATIONS) -> list[str]:
-    """Apply the migrations that are missing and return their names.
-
-    Several callers at once wait for each other.
-
-    Raises:
-        psycopg.Error: the database cannot be reached, or a migration fails; that migration is then rolled back.
-    """
-    # Postgres releases this lock with the connection. yoyo's own lock is a row that outlives a killed process;
-    # whoever holds ours knows that such a row is a leftover.
-    with psycopg.connect(database_url, autocommit=True) as guard:
-        guard.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-        backend = yoyo.get_backend(_yoyo_url(database_url))
-        with closing(backend.connection):
-            backend.break_lock()
-            with backend.lock():
-                missing = backend.to_apply(yoyo.read_migrations(str(migrations)))
-                backend.apply_migrations(missing)
-                return [migration.id for migration in missing]
-
-
-def _yoyo_url(database_url: str) -> str:
-    _, address = database_url.split("://", 1)
-    return f"postgresql+psycopg://{address}"
 
 
 def main() -> int:

@@ -11,9 +11,9 @@ import pytest
 import redis
 from psycopg.rows import dict_row
 
+from chalicelib.store.schema import migrate
 from infra.local.postgres import LocalPostgres
 from infra.local.redis import LocalRedis
-from infra.migrate import migrate
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from infra.migrate import MIGRATIONS, migrate
+from chalicelib.store.schema import MIGRATIONS, migrate
 
 
 @pytest.fixture

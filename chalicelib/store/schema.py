@@ -1,0 +1,41 @@
+"""The database's schema: the numbered SQL files of ``migrations``, applied in order by yoyo-migrations, each once.
+
+Forward only, and each such that the version before it goes on working: while a deployment runs, and after one that was
+rolled back, the old code meets the new schema.
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 0x6F72646572  # "order": any number will do, as long as everyone who migrates uses the same
+
+
+def migrate(database_url: str, migrations: Path = MIGRATIONS) -> list[str]:
+    """Apply the migrations that are missing and return their names.
+
+    Several callers at once wait for each other.
+
+    Raises:
+        psycopg.Error: the database cannot be reached, or a migration fails; that migration is then rolled back.
+    """
+    import yoyo  # only who migrates should pay for it
+
+    # Postgres releases this lock with the connection. yoyo's own lock is a row that outlives a killed process;
+    # whoever holds ours knows that such a row is a leftover.
+    with psycopg.connect(database_url, autocommit=True) as guard:
+        guard.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        backend = yoyo.get_backend(_yoyo_url(database_url))
+        with closing(backend.connection):
+            backend.break_lock()
+            with backend.lock():
+                missing = backend.to_apply(yoyo.read_migrations(str(migrations)))
+                backend.apply_migrations(missing)
+                return [migration.id for migration in missing]
+
+
+def _yoyo_url(database_url: str) -> str:
+    _, address = database_url.split("://", 1)
+    return f"postgresql+psycopg://{address}"
