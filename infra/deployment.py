@@ -113,13 +113,18 @@ def adapt_for_emulator(template: Template, parameters: Mapping[str, str]) -> Tem
     resources = {
         name: _deploying_itself(_with_numbers(resource, numbers))
         for name, resource in template["Resources"].items()
-        if resource["Type"] != "AWS::ApiGatewayV2::Deployment"
+        if _type_of(resource) != "AWS::ApiGatewayV2::Deployment"
     }
     return {**template, "Resources": resources}
 
 
-def _deploying_itself(resource: dict[str, Any]) -> dict[str, Any]:
-    if resource["Type"] != "AWS::ApiGatewayV2::Stage":
+def _type_of(resource: Any) -> str | None:
+    """Return a resource's type; a loop (``Fn::ForEach``) stands among the resources and has none."""
+    return resource["Type"] if isinstance(resource, dict) else None
+
+
+def _deploying_itself(resource: Any) -> Any:
+    if _type_of(resource) != "AWS::ApiGatewayV2::Stage":
         return resource
     properties = {key: value for key, value in resource["Properties"].items() if key != "DeploymentId"}
     return {**resource, "Properties": {**properties, "AutoDeploy": True}}
@@ -130,8 +135,9 @@ def _with_numbers(part: Any, numbers: Mapping[str, int]) -> Any:
         return [_with_numbers(element, numbers) for element in part]
     if not isinstance(part, dict):
         return part
-    if part.keys() == {"Ref"} and part["Ref"] in numbers:
-        return numbers[part["Ref"]]
+    match part:
+        case {"Ref": str(name)} if name in numbers:
+            return numbers[name]
     return {key: _with_numbers(value, numbers) for key, value in part.items()}
 
 
@@ -139,7 +145,7 @@ def point_functions_at(template: Template, bucket: str, key: str) -> Template:
     """Return the template with every function's code taken from this object."""
     resources = dict(template["Resources"])
     for name, resource in resources.items():
-        if resource["Type"] == "AWS::Serverless::Function":
+        if _type_of(resource) == "AWS::Serverless::Function":
             properties = {**resource["Properties"], "CodeUri": {"Bucket": bucket, "Key": key}}
             resources[name] = {**resource, "Properties": properties}
     return {**template, "Resources": resources}

@@ -88,6 +88,22 @@ def build_package(
         )
 
 
+def package_template(project: Path, stage: str) -> Template:
+    """Return the template that ``build_package`` would deploy, without the dependencies that take time.
+
+    Raises:
+        PackagingError: Chalice refuses.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        build, no_dependencies = Path(temporary) / "build", Path(temporary) / "dependencies"
+        build.mkdir()
+        no_dependencies.mkdir()
+        _copy_sources(project, build, stage, no_dependencies)
+        _run_chalice(project, build, stage)
+        template: Template = json.loads((build / "out" / "sam.json").read_text())
+        return template
+
+
 def architecture_for(stage: str) -> str | None:
     """Return the Lambda architecture an emulated stage needs, which is this machine's; None leaves the config's."""
     if stage not in EMULATED_STAGES:

@@ -196,15 +196,15 @@ class Stack:
         """Start what does not depend on each other at the same time."""
         pool = ThreadPoolExecutor(thread_name_prefix="start")
         try:
-            database = pool.submit(self._prepare_database)
             package = pool.submit(self._build)
-            others = [
-                pool.submit(self._start, self.services[name]) for name in ("redis", "emulator") if name in self.services
+            servers = [
+                pool.submit(self._start, self.services[name])
+                for name in ("postgres", "redis", "emulator")
+                if name in self.services
             ]
             pool.submit(_import_deploy)
-            _all_of([*others, package])
+            _all_of([*servers, package])
             self._deploy(package.result())
-            _all_of([database])
             self._start(self.services["door"])
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -221,22 +221,6 @@ class Stack:
                 what = f"{service.name} on 127.0.0.1:{service.port}"
             case _:
                 what = service.name
-        self._progress(what, time.monotonic() - started)
-
-    def _prepare_database(self) -> None:
-        if "postgres" in self.services:
-            self._start(self.services["postgres"])
-        # Imported here, while others start: with its drivers it takes as long as starting Redis.
-        import psycopg
-
-        from infra.migrate import migrate
-
-        started = time.monotonic()
-        try:
-            applied = migrate(self.database_url, self._project / "chalicelib" / "store" / "migrations")
-        except psycopg.Error as error:
-            raise StackError(f"The database could not be migrated: {error}") from error
-        what = f"Migrations applied: {', '.join(applied)}" if applied else "Database schema up to date"
         self._progress(what, time.monotonic() - started)
 
     def _build(self) -> Package:

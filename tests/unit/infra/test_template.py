@@ -1,6 +1,7 @@
-"""What is deployed: the functions, their queues and policies, before CloudFormation has seen them."""
+"""What is deployed: the functions, their queues, settings, sizes and alarms, before CloudFormation has seen them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from app import EXECUTING_AT_ONCE, app
 from chalicelib.config import LOG_LEVELS, PRIORITY_SLOTS, SettingsError, load_settings
 from chalicelib.execution.executor import LEASE
 from chalicelib.queueing.sqs_batches import FRESH_COPY_AFTER, LONGEST_OUTAGE_PAUSE
+from chalicelib.resources.sqs import Queue
 from chalicelib.triggers import market_watch
 from infra.deployment import environment_variable, slots
 
@@ -18,7 +20,9 @@ TEMPLATE = json.loads((PROJECT / "infra" / "app.json").read_text())
 RESOURCES = TEMPLATE["Resources"]
 CONSUMERS = {"execute_order": "OrdersQueue", "settle_orders": "SettlementsQueue", "replay_events": "ReplaysQueue"}
 PRIORITY_SOURCE = RESOURCES["ExecuteOrder"]["Properties"]["Events"]["ExecuteOrderPriority"]["Properties"]
-QUEUES = [name for name, resource in RESOURCES.items() if resource.get("Type") == "AWS::SQS::Queue"]
+LOOPS = {name: loop for name, loop in RESOURCES.items() if name.startswith("Fn::ForEach::")}
+SINGLE = {name: resource for name, resource in RESOURCES.items() if name not in LOOPS}
+QUEUES = [name for name, resource in SINGLE.items() if resource.get("Type") == "AWS::SQS::Queue"]
 WEBSOCKET_HANDLERS = {"websocket_connect", "websocket_message", "websocket_disconnect"}
 
 
@@ -34,10 +38,6 @@ def event_source(function):
 
 def timeout(function):
     return CONFIG["lambda_functions"][function]["lambda_timeout"]
-
-
-def policy(function):
-    return json.loads((PROJECT / ".chalice" / CONFIG["lambda_functions"][function]["iam_policy_file"]).read_text())
 
 
 def test_as_many_orders_execute_at_once_as_are_reserved():
@@ -150,60 +150,40 @@ def test_every_function_of_the_app_is_configured():
     assert set(CONFIG["lambda_functions"]) == functions | WEBSOCKET_HANDLERS | {"api_handler"}
 
 
-@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
-def test_every_function_has_a_policy_of_its_own_that_lets_it_log(function):
-    assert CONFIG["lambda_functions"][function]["iam_policy_file"] == f"policy-{function.replace('_', '-')}.json"
-    actions = [action for statement in policy(function)["Statement"] for action in statement["Action"]]
-    assert "logs:PutLogEvents" in actions
-    assert not [action for action in actions if "*" in action]
-
-
-def test_every_policy_belongs_to_a_function():
-    files = {path.name for path in (PROJECT / ".chalice").glob("policy-*.json")}
-
-    assert files == {function["iam_policy_file"] for function in CONFIG["lambda_functions"].values()}
-
-
-@pytest.mark.parametrize(("function", "queue"), [*CONSUMERS.items(), ("execute_order", "PriorityQueue")])
-def test_a_consumer_may_receive_delete_and_postpone_its_messages(function, queue):
-    allowed = {
-        action
-        for statement in policy(function)["Statement"]
-        if f"-{queue}-" in json.dumps(statement["Resource"])
-        for action in statement["Action"]
-    }
-
-    needed = {"ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes"}
-    assert {f"sqs:{action}" for action in needed} <= allowed
-
-
 # --- Settings ---
 
 
-def test_every_parameter_is_a_setting_that_the_functions_get():
-    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-    given = json.dumps(variables)
+ABOUT_THE_DEPLOYMENT = {
+    *("DataPrefix", "PublicHost", "CertificateArn", "WebAclArn"),
+    *("LogRetentionDays", "AlarmEmail", "DatabaseConnectionsAlarm"),
+    "OrdersMaxConcurrent",  # follows from QueueMaxConcurrent
+}
+"""Parameters that are no setting of the engine."""
+SETTINGS = {name: parameter for name, parameter in TEMPLATE["Parameters"].items() if name not in ABOUT_THE_DEPLOYMENT}
 
-    for parameter in TEMPLATE["Parameters"].keys() - {"OrdersMaxConcurrent"}:  # follows from QueueMaxConcurrent
-        assert environment_variable(parameter) in variables or f"${{{parameter}}}" in given
+
+@pytest.mark.parametrize("parameter", SETTINGS)
+def test_a_setting_reaches_the_functions(parameter):
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+
+    given = json.dumps(variables)
+    assert environment_variable(parameter) in variables or f"${{{parameter}}}" in given
 
 
 def test_the_defaults_of_the_template_are_those_of_the_settings():
     defaults = {
         environment_variable(name): str(parameter["Default"])
-        for name, parameter in TEMPLATE["Parameters"].items()
+        for name, parameter in SETTINGS.items()
         if "Default" in parameter
     }
 
     assert load_settings(defaults) == load_settings({})
 
 
-NUMBERS = {name: parameter for name, parameter in TEMPLATE["Parameters"].items() if parameter["Type"] == "Number"}
+NUMBERS = {name: parameter for name, parameter in SETTINGS.items() if parameter["Type"] == "Number"}
 
 
-@pytest.mark.parametrize(
-    "parameter", sorted(NUMBERS.keys() - {"OrdersMaxConcurrent"})
-)  # follows from QueueMaxConcurrent
+@pytest.mark.parametrize("parameter", NUMBERS)
 @pytest.mark.parametrize(("bound", "beyond"), [("MinValue", -1), ("MaxValue", 1)])
 def test_the_template_takes_the_numbers_that_the_settings_take(parameter, bound, beyond):
     variable, last = environment_variable(parameter), NUMBERS[parameter][bound]
@@ -222,64 +202,340 @@ def test_what_holds_a_password_is_not_shown(parameter):
     assert TEMPLATE["Parameters"][parameter]["NoEcho"] is True
 
 
-# --- Permissions ---
-
-EXECUTION = {"OrdersQueue", "PriorityQueue"}
-SENDS_TO = {
-    "api_handler": {*EXECUTION, "ReplaysQueue"},
-    "websocket_connect": {"ReplaysQueue"},
-    "websocket_message": {*EXECUTION, "ReplaysQueue"},
-    "websocket_disconnect": set(),
-    # A consumer sends a fresh copy to its own queue when an outage has used a message up.
-    "execute_order": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
-    "settle_orders": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
-    "replay_events": {"ReplaysQueue"},
-    "bury_order": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
-    "recover_orders": {*EXECUTION, "SettlementsQueue"},
-    "watch_market": {*EXECUTION, "ReplaysQueue"},
-    "dead_letters": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
-    "steer_market": set(),
-}
-RECEIVES_FROM = {
-    "execute_order": EXECUTION,
-    "settle_orders": {"SettlementsQueue"},
-    "replay_events": {"ReplaysQueue"},
-    "bury_order": {"OrdersDeadLetters", "SettlementsDeadLetters"},
-}
-COUNTS = {"api_handler": {"OrdersQueue"}, "recover_orders": EXECUTION}
-"""The queues whose length a function asks for: the health check, and recovery, to tell stopped orders from queued."""
-PUSHES = {
-    *("api_handler", "websocket_message", "execute_order", "settle_orders"),
-    *("replay_events", "bury_order", "watch_market", "dead_letters"),
-}
+# --- Secrets ---
 
 
-def queues_allowed(function, action):
-    """Return the queues to which a function may do this."""
+def test_on_aws_a_functions_environment_names_secrets_and_holds_none():
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+
+    with_passwords = {"DatabaseUrl", "RedisUrl", "LaunchWebhookSecret"}
+    for variable, value in variables.items():
+        held = {name for name in with_passwords if f'{{"Ref": "{name}"}}' in json.dumps(value)}
+        for name in held:
+            condition, first, second = value["Fn::If"]
+            on_aws = first if condition == "WithDataStack" else second
+            assert condition in ("WithDataStack", "OnEmulator"), variable
+            assert name not in json.dumps(on_aws), variable
+    assert variables["DATABASE_SECRET_ARN"]["Fn::If"][1] == data("database/secret-arn")
+    assert variables["REDIS_SECRET_ARN"]["Fn::If"][1] == data("redis/secret-arn")
+    assert variables["LAUNCH_WEBHOOK_SECRET_ARN"]["Fn::If"][2] == {"Ref": "LaunchSecret"}
+
+
+def data(name):
+    """Return how the template names a parameter of the data stack."""
+    return {"Fn::Sub": f"{{{{resolve:ssm:${{DataPrefix}}/{name}}}}}"}
+
+
+def test_passwords_are_taken_by_emulators_only():
+    (rule,) = TEMPLATE["Rules"]["DataComesFromOnePlace"]["Assertions"]
+    emulator, aws = (choice["Fn::And"] for choice in rule["Assert"]["Fn::Or"])
+
+    def given(parameter):
+        return {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+
+    assert given("EmulatorUrl") in emulator
+    assert given("DataPrefix") in aws
+    for parameter in ("DatabaseUrl", "RedisUrl"):
+        assert {"Fn::Equals": [{"Ref": parameter}, ""]} in aws
+
+
+def test_connections_to_the_data_stack_are_encrypted():
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+
+    assert variables["POSTGRES_SSLMODE"]["Fn::If"][1] == "require"
+    assert variables["REDIS_URL"]["Fn::If"][1]["Fn::Sub"].startswith("rediss://")
+
+
+def test_the_secret_of_launches_is_made_where_nobody_reads_it():
+    secret = SINGLE["LaunchSecret"]["Properties"]
+
+    assert secret["KmsKeyId"] == {"Fn::GetAtt": ["Key", "Arn"]}
+    assert secret["GenerateSecretString"]["PasswordLength"] == 48
+    assert "SecretString" not in secret
+
+
+def test_the_key_is_rotated_and_serves_this_stack_only():
+    key = SINGLE["Key"]["Properties"]
+
+    assert key["EnableKeyRotation"] is True
+    assert key["PendingWindowInDays"] == 7
+    services = [statement for statement in key["KeyPolicy"]["Statement"] if "Service" in statement["Principal"]]
+    assert len(services) == 2
+    assert all("Condition" in statement for statement in services)
+
+
+# --- Where the functions run ---
+
+
+def test_functions_run_in_the_private_subnets_of_the_data_stack(packaged):
+    condition, network, elsewhere = TEMPLATE["Globals"]["Function"]["VpcConfig"]["Fn::If"]
+
+    assert condition == "WithDataStack"
+    assert elsewhere == {"Ref": "AWS::NoValue"}
+    assert network == {
+        "SubnetIds": [data("network/private-subnet-a"), data("network/private-subnet-b")],
+        "SecurityGroupIds": [data("network/functions-security-group")],
+    }
+    assert not [name for name in CONFIG["lambda_functions"] if "VpcConfig" in properties(packaged, name)]
+
+
+def properties(packaged, function):
+    name = "APIHandler" if function == "api_handler" else logical_id(function)
+    return packaged["Resources"][name]["Properties"]
+
+
+@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
+def test_a_function_runs_on_arm_with_the_memory_and_time_of_the_config(packaged, function):
+    given = properties(packaged, function)
+
+    assert given["Architectures"] == ["arm64"]
+    assert given["MemorySize"] == CONFIG["lambda_functions"][function]["lambda_memory_size"]
+    assert given["Timeout"] == timeout(function)
+
+
+SIZES = (PROJECT / "docs" / "deployment.md").read_text()
+
+
+@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
+def test_the_reason_for_a_functions_memory_and_time_is_written_down(function):
+    config = CONFIG["lambda_functions"][function]
+    row = re.search(rf"^\| `{function}` \| (\d+) MB \| (\d+) s \| (.+) \|$", SIZES, re.MULTILINE)
+
+    assert row, f"docs/deployment.md has no row for {function}"
+    assert (int(row[1]), int(row[2])) == (config["lambda_memory_size"], config["lambda_timeout"])
+    assert len(row[3]) > 20
+
+
+def test_no_function_outlives_api_gateways_patience():
+    answered = {"api_handler", *WEBSOCKET_HANDLERS}
+
+    assert max(timeout(function) for function in answered) < 29
+
+
+# --- The order of a deployment ---
+
+
+def test_no_function_gets_new_code_before_the_database_is_migrated(packaged):
+    functions = {
+        name
+        for name, resource in packaged["Resources"].items()
+        if isinstance(resource, dict) and resource["Type"] == "AWS::Serverless::Function"
+    }
+
+    waiting = {name for name in functions if packaged["Resources"][name].get("DependsOn") == ["Migrations"]}
+    assert functions - waiting == {"MigrateDatabase"}
+
+
+def test_every_new_version_of_the_code_migrates():
+    migrations = SINGLE["Migrations"]["Properties"]
+
+    assert migrations["ServiceToken"] == {"Fn::GetAtt": ["MigrateDatabase", "Arn"]}
+    assert migrations["Release"] == {"Ref": "MigrateDatabase.Version"}
+    assert SINGLE["MigrateDatabase"]["Properties"]["AutoPublishAlias"]
+    assert timeout("migrate_database") < migrations["ServiceTimeout"]
+
+
+# --- The public host ---
+
+
+def test_clients_meet_rest_and_websocket_on_one_host_with_the_laptops_paths():
+    edge = SINGLE["PublicEdge"]["Properties"]["DistributionConfig"]
+    rest, websocket = edge["Origins"]
+    (socket_behaviour,) = edge["CacheBehaviors"]
+
+    assert rest["OriginPath"] == f"/{CONFIG['api_gateway_stage']}"
+    assert "OriginPath" not in websocket  # its stage is what follows the host: /ws
+    assert edge["DefaultCacheBehavior"]["TargetOriginId"] == rest["Id"]
+    assert (socket_behaviour["PathPattern"], socket_behaviour["TargetOriginId"]) == ("/ws", websocket["Id"])
+    assert SINGLE["WebsocketAPIStage"]["Properties"]["StageName"] == "ws"
+
+
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+
+
+def test_the_public_host_caches_nothing_and_speaks_tls_only():
+    edge = SINGLE["PublicEdge"]["Properties"]["DistributionConfig"]
+
+    for behaviour in (edge["DefaultCacheBehavior"], *edge["CacheBehaviors"]):
+        assert behaviour["ViewerProtocolPolicy"] == "https-only"
+        assert behaviour["CachePolicyId"] == CACHING_DISABLED
+        assert behaviour["OriginRequestPolicyId"] == ALL_VIEWER_EXCEPT_HOST_HEADER
+        assert {"GET", "POST", "DELETE", "OPTIONS"} <= set(behaviour["AllowedMethods"])
+    for origin in edge["Origins"]:
+        assert origin["CustomOriginConfig"]["OriginProtocolPolicy"] == "https-only"
+        assert origin["CustomOriginConfig"]["OriginSSLProtocols"] == ["TLSv1.2"]
+    assert edge["ViewerCertificate"]["Fn::If"][1]["MinimumProtocolVersion"] == "TLSv1.2_2021"
+
+
+def test_clients_are_told_the_public_host():
+    variable = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["WEBSOCKET_URL"]
+
+    assert variable["Fn::If"][:2] == ["OwnPublicHost", {"Fn::Sub": "wss://${PublicHost}/ws"}]
+
+
+def test_both_apis_are_throttled():
+    (rest,) = SINGLE["RestAPI"]["Properties"]["MethodSettings"]
+    websocket = SINGLE["WebsocketAPIStage"]["Properties"]["DefaultRouteSettings"]
+
+    for limits in (rest, websocket):
+        assert (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) == (500, 1000)
+
+
+# --- Logs ---
+
+
+def test_logs_are_kept_as_long_as_said_and_encrypted():
+    for group in ("Logs", "AccessLogs"):
+        assert SINGLE[group]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert SINGLE[group]["Properties"]["KmsKeyId"] == {"Fn::GetAtt": ["Key", "Arn"]}
+    assert TEMPLATE["Parameters"]["LogRetentionDays"]["Default"] == 90
+    assert TEMPLATE["Globals"]["Function"]["LoggingConfig"] == {"LogGroup": {"Ref": "Logs"}}
+
+
+def test_access_logs_hold_no_query_and_no_header_that_could_hold_a_secret():
+    formats = [
+        SINGLE["RestAPI"]["Properties"]["AccessLogSetting"]["Format"]["Fn::ToJsonString"],
+        SINGLE["WebsocketAPIStage"]["Properties"]["AccessLogSettings"]["Format"]["Fn::ToJsonString"],
+    ]
+
+    for logged in formats:
+        assert {"requestId", "time", "ip", "status"} <= logged.keys()
+        assert not [value for value in logged.values() if "querystring" in value or "header" in value.lower()]
+
+
+# --- Alarms ---
+
+AGES = {"OrdersQueue": 1200, "PriorityQueue": 60, "SettlementsQueue": 300, "ReplaysQueue": 60}
+SLOW_MS = {"APIHandler": 1500, "ExecuteOrder": 6000, "SettleOrders": 12000, "ReplayEvents": 12000}
+
+
+def alarms():
+    """Return every alarm by its name, those of loops by the name they have there."""
+    looped = {name: resource for _, _, body in LOOPS.values() for name, resource in body.items()}
     return {
-        resource.split("-")[-2]
-        for statement in policy(function)["Statement"]
-        if f"sqs:{action}" in statement["Action"]
-        for resource in ([statement["Resource"]] if isinstance(statement["Resource"], str) else statement["Resource"])
+        name: resource["Properties"]
+        for name, resource in {**SINGLE, **looped}.items()
+        if resource.get("Type") == "AWS::CloudWatch::Alarm"
     }
 
 
-@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
-def test_a_function_may_send_to_the_queues_it_sends_to_and_to_no_other(function):
-    assert queues_allowed(function, "SendMessage") == SENDS_TO[function]
+def test_every_alarm_tells_the_one_topic_when_it_begins_and_when_it_ends():
+    assert len(alarms()) == 4 + len(AGES) + len(SLOW_MS) + 5
+    for name, alarm in alarms().items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
+        assert alarm["AlarmDescription"], name
 
 
-@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
-def test_a_function_may_receive_from_the_queues_it_is_called_by_and_from_no_other(function):
-    queues = RECEIVES_FROM.get(function, set())
+def test_every_function_has_alarms_for_errors_and_throttles(packaged):
+    _, watched, body = LOOPS["Fn::ForEach::FunctionAlarms"]
+    functions = {
+        name
+        for name, resource in packaged["Resources"].items()
+        if isinstance(resource, dict) and resource["Type"] == "AWS::Serverless::Function"
+    }
 
-    assert queues_allowed(function, "ReceiveMessage") == queues_allowed(function, "DeleteMessage") == queues
-    # Lambda itself asks for a queue's attributes where it polls.
-    assert queues_allowed(function, "GetQueueAttributes") == queues | COUNTS.get(function, set())
+    # A deployment tells itself that a migration failed.
+    assert set(watched) == functions - {"MigrateDatabase"}
+    errors, throttles = body["${Function}Errors"]["Properties"], body["${Function}Throttles"]["Properties"]
+    assert (errors["MetricName"], errors["Statistic"], errors["Threshold"], errors["Period"]) == (
+        "Errors",
+        "Sum",
+        0,
+        60,
+    )
+    assert (throttles["MetricName"], throttles["Threshold"]) == ("Throttles", 0)
+    assert (throttles["EvaluationPeriods"], throttles["DatapointsToAlarm"]) == (3, 2)
 
 
-@pytest.mark.parametrize("function", CONFIG["lambda_functions"])
-def test_a_function_may_push_to_clients_if_it_has_news_for_them(function):
-    pushes = ["execute-api:ManageConnections" in statement["Action"] for statement in policy(function)["Statement"]]
+def test_a_dead_letter_raises_an_alarm_when_it_comes_and_when_it_stays():
+    _, queues, body = LOOPS["Fn::ForEach::DeadLetterAlarms"]
 
-    assert any(pushes) == (function in PUSHES)
+    assert set(queues) == {queue for queue in QUEUES if queue.endswith("DeadLetters")}
+    for name, metric in (
+        ("${Queue}Arrived", "NumberOfMessagesReceived"),
+        ("${Queue}NotEmpty", "ApproximateNumberOfMessagesVisible"),
+    ):
+        alarm = body[name]["Properties"]
+        assert (alarm["MetricName"], alarm["Threshold"]) == (metric, 0)
+        assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+
+
+@pytest.mark.parametrize("queue", AGES)
+def test_a_message_that_waits_too_long_raises_an_alarm(queue):
+    alarm = SINGLE[f"{queue}Age"]["Properties"]
+
+    assert alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
+    assert (alarm["Threshold"], alarm["Period"], alarm["EvaluationPeriods"]) == (AGES[queue], 60, 3)
+    assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": [queue, "QueueName"]}
+
+
+def test_orders_that_only_wait_for_their_turn_raise_no_alarm():
+    assert AGES["OrdersQueue"] > Queue.LONGEST_DELAY + 60
+
+
+def test_a_replay_raises_an_alarm_before_it_is_given_up():
+    assert AGES["ReplaysQueue"] < RESOURCES["ReplaysQueue"]["Properties"]["MessageRetentionPeriod"]
+
+
+@pytest.mark.parametrize("name", SLOW_MS)
+def test_a_slow_function_raises_an_alarm(name):
+    alarm = SINGLE[f"{name}Slow"]["Properties"]
+    function = "api_handler" if name == "APIHandler" else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+    assert (alarm["MetricName"], alarm["ExtendedStatistic"]) == ("Duration", "p99")
+    assert alarm["Threshold"] == SLOW_MS[name] < 1000 * timeout(function)
+
+
+@pytest.mark.parametrize("function", ["RecoverOrders", "WatchMarket"])
+def test_a_schedule_that_stopped_raises_an_alarm(function):
+    alarm = SINGLE[f"{function}Stopped"]["Properties"]
+
+    assert (alarm["MetricName"], alarm["ComparisonOperator"]) == ("Invocations", "LessThanThreshold")
+    assert (alarm["Threshold"], alarm["Period"], alarm["TreatMissingData"]) == (1, 300, "breaching")
+
+
+def test_orders_that_fail_too_often_raise_an_alarm():
+    alarm = SINGLE["OrdersFailing"]["Properties"]
+    counted = {
+        metric["MetricStat"]["Metric"]["MetricName"]: metric["MetricStat"]["Metric"]["Dimensions"]
+        for metric in alarm["Metrics"]
+        if "MetricStat" in metric
+    }
+
+    assert alarm["Threshold"] == 5
+    assert set(counted) == {"OrdersConfirmed", "OrdersFailed"}
+    service = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+    assert all(dimensions == [{"Name": "service", "Value": service}] for dimensions in counted.values())
+
+
+def test_errors_of_the_api_raise_an_alarm():
+    alarm = SINGLE["ServerErrors"]["Properties"]
+
+    assert (alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("5XXError", 9, 300)
+    assert alarm["Dimensions"][0]["Value"] == SINGLE["RestAPI"]["Properties"]["Name"]
+
+
+def test_too_many_connections_to_postgres_raise_an_alarm():
+    alarm = SINGLE["DatabaseConnections"]
+
+    assert alarm["Condition"] == "WithDataStack"
+    assert alarm["Properties"]["MetricName"] == "DatabaseConnections"
+    assert alarm["Properties"]["Threshold"] == {"Ref": "DatabaseConnectionsAlarm"}
+    assert alarm["Properties"]["Dimensions"][0]["Value"] == data("database/instance")
+
+
+def test_only_alarms_of_this_account_reach_the_topic():
+    (statement,) = SINGLE["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+
+    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert SINGLE["AlarmTopic"]["Properties"]["KmsMasterKeyId"] == {"Ref": "Key"}
+
+
+def test_the_dashboard_shows_every_queue_and_function():
+    board = json.dumps(SINGLE["Dashboard"]["Properties"]["DashboardBody"])
+
+    _, functions, _ = LOOPS["Fn::ForEach::FunctionAlarms"]
+    for resource in (*QUEUES, *functions):
+        assert f'"{resource}"' in board
