@@ -46,6 +46,16 @@ class Target:
         return f"{APPLICATION}-{self.stage}"
 
     @property
+    def data_stack(self) -> str:
+        """The name of the stack with network, database and Redis; emulated stages have none."""
+        return f"{APPLICATION}-data-{self.stage}"
+
+    @property
+    def data_prefix(self) -> str:
+        """Where the data stack puts its SSM parameters."""
+        return f"/{APPLICATION}/{self.stage}"
+
+    @property
     def place(self) -> str:
         """The target as an error message names it."""
         return self.endpoint_url or f"AWS in {self.region}"
@@ -65,9 +75,9 @@ class Target:
             service, region_name=self.region, endpoint_url=self.endpoint_url, config=config, **credentials
         )
 
-    def outputs(self) -> Outputs:
-        """Return the deployed stack's outputs."""
-        description = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]
+    def outputs(self, stack: str | None = None) -> Outputs:
+        """Return the outputs of a deployed stack, by default the engine's own."""
+        description = self.client("cloudformation").describe_stacks(StackName=stack or self.stack)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
 
     def call(self, output: str, request: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,16 +38,21 @@ from infra.deployment import (
     DeployError,
     Deployment,
     Upload,
+    bucket_of,
     bucket_request,
     change_set_request,
+    has_data_stack,
+    plan_data,
     plan_deployment,
     resolve_settings,
+    with_public_host,
 )
 from infra.packaging import Package, PackagingError, build_package
 
-__all__ = ["DeployError", "deploy"]
+__all__ = ["DeployError", "deploy", "deploy_data", "remove"]
 
 PROJECT = Path(__file__).parents[1]
+DATA_TEMPLATE = PROJECT / "infra" / "data.yaml"
 BUILD_ROOT = PROJECT / ".local" / "build"
 DEPLOY_TIMEOUT_SECONDS = 3600.0
 POLL_SECONDS = 2.0
@@ -77,12 +83,51 @@ def deploy(
         DeployError: the deployment could not be made.
     """
     package = package or build_package(PROJECT, BUILD_ROOT, target.stage, report)
-    try:
+    with _told_by_cloud(f"Deploying {target.stack} to {target.place}"):
         executor = Executor(target, report, Clock())
         deployment = plan_deployment(target, package, executor.account(), environment)
-        return executor.carry_out(deployment)
+        if not target.emulated and not deployment.parameters["PublicHost"]:
+            deployment = with_public_host(deployment, executor.outputs_if_any(target.stack))
+        outputs = executor.carry_out(deployment)
+        if "PublicHost" in outputs and not deployment.parameters["PublicHost"]:
+            # The functions that tell it depend on no distribution, which depends on them: now it has its name.
+            report("telling the functions their public host")
+            outputs = executor.carry_out(with_public_host(deployment, outputs))
+        return outputs
+
+
+def deploy_data(
+    target: Target, *, environment: Mapping[str, str] = os.environ, report: Report = lambda _: None
+) -> Outputs:
+    """Deploy a stage's data stack and return its outputs.
+
+    Raises:
+        DeployError: the deployment could not be made.
+    """
+    with _told_by_cloud(f"Deploying {target.data_stack} to {target.place}"):
+        executor = Executor(target, report, Clock())
+        return executor.carry_out(plan_data(target, DATA_TEMPLATE.read_text(), executor.account(), environment))
+
+
+def remove(target: Target, *, report: Report = lambda _: None) -> None:
+    """Remove a stage's engine and what it was deployed from. Its data stack, if it has one, stays.
+
+    Raises:
+        DeployError: it could not be removed.
+    """
+    with _told_by_cloud(f"Removing {target.stack} from {target.place}"):
+        executor = Executor(target, report, Clock())
+        report(f"removing {target.stack}")
+        executor.remove(target.stack)
+        executor.remove_uploads(bucket_of(target, executor.account()), f"{target.stage}/")
+
+
+@contextmanager
+def _told_by_cloud(doing: str) -> Iterator[None]:
+    try:
+        yield
     except (BotoCoreError, ClientError) as error:
-        raise DeployError(f"Deploying {target.stack} to {target.place} failed: {error}") from error
+        raise DeployError(f"{doing} failed: {error}") from error
 
 
 class Executor:
@@ -105,7 +150,8 @@ class Executor:
             BotoCoreError, ClientError: the cloud cannot be reached, or refuses a call.
             DeployError: the stack could not be made so, or not in time.
         """
-        self._ensure_bucket(deployment.bucket)
+        if deployment.uploads:
+            self._ensure_bucket(deployment.bucket)
         for upload in deployment.uploads:
             self._upload(deployment.bucket, upload)
         change_set = self._prepare(deployment)
@@ -114,14 +160,32 @@ class Executor:
         else:
             self._report(f"deploying {deployment.stack}")
             self._execute(deployment.stack, change_set)
-        return self._target.outputs()
+        if deployment.holds_data:
+            self._cloudformation.update_termination_protection(
+                StackName=deployment.stack, EnableTerminationProtection=True
+            )
+        return self._target.outputs(deployment.stack)
+
+    def outputs_if_any(self, stack: str) -> Outputs:
+        """Return a stack's outputs; none if there is no stack."""
+        return self._target.outputs(stack) if self._status(stack) else {}
+
+    def remove_uploads(self, bucket: str, folder: str) -> None:
+        """Delete what a stage was deployed from, and the bucket with the last of it."""
+        if not _exists(self._s3.head_bucket, Bucket=bucket):
+            return
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
+            if keys := [{"Key": found["Key"]} for found in page.get("Contents", [])]:
+                self._s3.delete_objects(Bucket=bucket, Delete={"Objects": keys})
+        if self._s3.list_objects_v2(Bucket=bucket, MaxKeys=1)["KeyCount"] == 0:
+            self._s3.delete_bucket(Bucket=bucket)
 
     def _ensure_bucket(self, bucket: str) -> None:
         if not _exists(self._s3.head_bucket, Bucket=bucket):
             self._s3.create_bucket(**bucket_request(bucket, self._target.region))
 
     def _upload(self, bucket: str, upload: Upload) -> None:
-        if upload.named_by_content and _exists(self._s3.head_object, Bucket=bucket, Key=upload.key):
+        if _exists(self._s3.head_object, Bucket=bucket, Key=upload.key):
             return
         content = upload.read()
         self._report(f"uploading {len(content) / 1_000_000:.1f} MB")
@@ -132,7 +196,7 @@ class Executor:
         change = change_for(self._status(deployment.stack))
         if change is Change.REPLACE:
             self._report(f"removing {deployment.stack}, whose first deployment failed")
-            self._remove(deployment.stack)
+            self.remove(deployment.stack)
         name = f"deploy-{self._clock.now():%Y%m%d-%H%M%S-%f}"
         request = change_set_request(deployment, change, name=name, s3_url=self._s3.meta.endpoint_url)
         change_set = str(self._cloudformation.create_change_set(**request)["Id"])
@@ -147,7 +211,8 @@ class Executor:
                     raise DeployError(f"CloudFormation refuses the change to {deployment.stack}: {reason}")
         raise DeployError(f"CloudFormation did not prepare the change to {deployment.stack} in time.")
 
-    def _remove(self, stack: str) -> None:
+    def remove(self, stack: str) -> None:
+        """Delete a stack and wait until it is gone; one that is not there stays so."""
         self._cloudformation.delete_stack(StackName=stack)
         for status in self._polled(lambda: self._status(stack)):
             match removal_of(status):
@@ -216,11 +281,19 @@ def _exists(look: Callable[..., Any], **what: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Deploy as the command line says and print the outputs; returns the exit code."""
+    """Deploy, or remove, as the command line says and print the outputs; returns the exit code."""
     options = _options(arguments)
     target = named_target(options)
     try:
-        outputs = deploy(target, environment=resolve_settings(os.environ), report=print)
+        if options.delete:
+            remove(target, report=print)
+            return 0
+        environment = resolve_settings(os.environ)
+        outputs: Outputs = {}
+        if options.only != "app" and has_data_stack(target, environment):
+            outputs |= deploy_data(target, environment=environment, report=print)
+        if options.only != "data":
+            outputs |= deploy(target, environment=environment, report=print)
     except (SettingsError, DeployError, PackagingError) as error:
         return failed(error)
     width = max(map(len, outputs), default=0)
@@ -233,6 +306,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.deploy", description="Deploy the engine.")
     # Named each time, unlike where an engine is only asked: a deployment should not go where nobody meant it to.
     add_target_options(parser, default_stage=None)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--only", choices=["data", "app"], help="one of the two stacks; by default the data stack first")
+    what.add_argument("--delete", action="store_true", help="remove the engine; the data stack stays")
     return parser.parse_args(arguments)
 
 

@@ -1,11 +1,14 @@
 """What a deployment will be, decided before anything is touched: from the package, the target and the environment."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from chalicelib.config import PRIORITY_SLOTS, Settings, load_settings
 from infra.cloud import APPLICATION, Target
@@ -15,6 +18,10 @@ from infra.packaging import Package, Template
 INLINE_TEMPLATE_BYTES = 51_200
 """A larger template must come from S3:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+EMULATORS_ONLY = (
+    *("DATABASE_URL", "POSTGRES_HOST", "POSTGRES_PASSWORD", "REDIS_URL", "REDIS_HOST"),
+    *("LAUNCH_WEBHOOK_SECRET", "EMULATOR_URL"),
+)
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 
@@ -27,9 +34,8 @@ class Upload:
     """An object that CloudFormation takes from the bucket."""
 
     key: str
+    """Named by its content: an object that is there already is the right one."""
     content: Path | bytes
-    named_by_content: bool
-    """Whether an object of this name is already the right one."""
 
     def read(self) -> bytes:
         return self.content.read_bytes() if isinstance(self.content, Path) else self.content
@@ -46,6 +52,41 @@ class Deployment:
     template_key: str | None
     """Where the template is put when it is too large to be sent along."""
     parameters: dict[str, str]
+    holds_data: bool = False
+    """Whether deleting the stack would delete what nobody can make again: it is protected from that."""
+
+
+def plan_data(target: Target, template: str, account: str, environment: Mapping[str, str]) -> Deployment:
+    """Decide what data stack to deploy; ``template`` is ``infra/data.yaml``.
+
+    Raises:
+        DeployError: a template parameter has no value.
+    """
+    parameters = template_parameters(_read_yaml(template), {**environment, "STAGE": target.stage})
+    body = template.encode()
+    upload = Upload(key=_key(target, body, "yaml"), content=body)
+    too_large = len(body) > INLINE_TEMPLATE_BYTES
+    return Deployment(
+        stack=target.data_stack,
+        bucket=bucket_of(target, account),
+        uploads=(upload,) if too_large else (),
+        template=template,
+        template_key=upload.key if too_large else None,
+        parameters=parameters,
+        holds_data=True,
+    )
+
+
+class _TemplateReader(yaml.SafeLoader):
+    """Reads YAML with CloudFormation's short forms (``!Ref x``) in it, whatever those stand for."""
+
+
+_TemplateReader.add_multi_constructor("!", lambda _loader, _name, _node: None)
+
+
+def _read_yaml(template: str) -> Template:
+    read: Template = yaml.load(template, _TemplateReader)
+    return read
 
 
 def plan_deployment(target: Target, package: Package, account: str, environment: Mapping[str, str]) -> Deployment:
@@ -54,24 +95,57 @@ def plan_deployment(target: Target, package: Package, account: str, environment:
     Raises:
         DeployError: a template parameter has no value.
     """
+    if not target.emulated:
+        refuse_secrets(environment)
+        environment = {"DATA_PREFIX": target.data_prefix, **environment}
     parameters = template_parameters(package.template, environment)
     template = adapt_for_emulator(package.template, parameters) if target.emulated else package.template
-    bucket = f"{APPLICATION}-artifacts-{account}-{target.region}"
-    archive = Upload(key=f"{package.archive_digest}.zip", content=package.archive, named_by_content=True)
-    body = json.dumps(point_functions_at(template, bucket, archive.key))
-    template_key = f"{package.archive_digest}.json" if len(body.encode()) > INLINE_TEMPLATE_BYTES else None
-    uploads = [archive]
-    if template_key:
-        # Its name is a digest of the code, but it depends on infra/ as well.
-        uploads.append(Upload(key=template_key, content=body.encode(), named_by_content=False))
+    bucket = bucket_of(target, account)
+    archive = Upload(key=f"{target.stage}/{package.archive_digest}.zip", content=package.archive)
+    body = json.dumps(point_functions_at(template, bucket, archive.key)).encode()
+    described = Upload(key=_key(target, body, "json"), content=body)
+    too_large = len(body) > INLINE_TEMPLATE_BYTES
     return Deployment(
         stack=target.stack,
         bucket=bucket,
-        uploads=tuple(uploads),
-        template=body,
-        template_key=template_key,
+        uploads=(archive, described) if too_large else (archive,),
+        template=body.decode(),
+        template_key=described.key if too_large else None,
         parameters=parameters,
     )
+
+
+def has_data_stack(target: Target, environment: Mapping[str, str]) -> bool:
+    """Say whether the stage has a data stack of ours: emulators have none, and ``DATA_PREFIX`` names another's."""
+    return not target.emulated and not environment.get("DATA_PREFIX")
+
+
+def with_public_host(deployment: Deployment, outputs: Mapping[str, str]) -> Deployment:
+    """Return the deployment with the public host that these outputs name, if they do."""
+    return replace(deployment, parameters={**deployment.parameters, "PublicHost": outputs.get("PublicHost", "")})
+
+
+def bucket_of(target: Target, account: str) -> str:
+    """Return the bucket that CloudFormation takes templates and code from; each stage has a folder in it."""
+    return f"{APPLICATION}-artifacts-{account}-{target.region}"
+
+
+def _key(target: Target, content: bytes, kind: str) -> str:
+    return f"{target.stage}/{hashlib.sha256(content).hexdigest()}.{kind}"
+
+
+def refuse_secrets(environment: Mapping[str, str]) -> None:
+    """Refuse settings that hold passwords: on AWS they would be readable in every function's environment.
+
+    Raises:
+        DeployError: naming those that are set.
+    """
+    given = [name for name in EMULATORS_ONLY if environment.get(name, "").strip()]
+    if given:
+        raise DeployError(
+            f"{', '.join(given)}: not for AWS, where the data stack has database and Redis, and Secrets Manager their "
+            "passwords. Unset what is set, or see docs/deployment.md about a database of your own."
+        )
 
 
 def bucket_request(bucket: str, region: str) -> dict[str, Any]:

@@ -7,14 +7,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.cloud import Target
-from infra.deploy import DEPLOY_TIMEOUT_SECONDS, POLL_SECONDS, Executor
+from infra.deploy import DEPLOY_TIMEOUT_SECONDS, POLL_SECONDS, Executor, deploy, deploy_data, remove
 from infra.deployment import DeployError, Deployment, Upload
+from infra.packaging import Package
 from tests.builders import NOON
 from tests.clocks import StoppedClock
 
 STACK = "order-execution-engine-prod"
-ARCHIVE = Upload(key="abc.zip", content=b"code", named_by_content=True)
-TEMPLATE = Upload(key="abc.json", content=b"new", named_by_content=False)
+ARCHIVE = Upload(key="abc.zip", content=b"code")
+TEMPLATE = Upload(key="abc.json", content=b"new")
 OUTPUTS = {"RestAPIId": "r1"}
 
 
@@ -37,6 +38,8 @@ class PretendCloud:
         self.events = []
         self.bucket_answer = None
         self.objects = {}
+        self.outputs = OUTPUTS
+        self.parameters = []
         self.calls = []
 
     def get_caller_identity(self):
@@ -61,11 +64,12 @@ class PretendCloud:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         if status is None:
             raise refusal("ValidationError", f"Stack with id {STACK} does not exist")
-        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in OUTPUTS.items()]
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in self.outputs.items()]
         return {"Stacks": [{"StackStatus": status, "Outputs": outputs}]}
 
     def create_change_set(self, **request):
         self.calls.append(f"prepare {request['ChangeSetType']}")
+        self.parameters.append({given["ParameterKey"]: given["ParameterValue"] for given in request["Parameters"]})
         return {"Id": "arn:change-set"}
 
     def describe_change_set(self, **_request):
@@ -80,28 +84,57 @@ class PretendCloud:
     def delete_stack(self, **_request):
         self.calls.append("delete stack")
 
-    def get_paginator(self, _operation):
-        return SimpleNamespace(paginate=lambda **_request: [{"StackEvents": self.events}])
+    def update_termination_protection(self, **request):
+        self.calls.append(f"protect {request['EnableTerminationProtection']}")
+
+    def get_paginator(self, operation):
+        page = {"StackEvents": self.events, "Contents": [{"Key": key} for key in self.objects]}
+        prefixed = operation == "list_objects_v2"
+        return SimpleNamespace(paginate=lambda **request: [_under(page, request["Prefix"]) if prefixed else page])
+
+    def delete_objects(self, **request):
+        for deleted in request["Delete"]["Objects"]:
+            self.calls.append(f"delete {deleted['Key']}")
+            del self.objects[deleted["Key"]]
+
+    def list_objects_v2(self, **_request):
+        return {"KeyCount": len(self.objects)}
+
+    def delete_bucket(self, **request):
+        self.calls.append(f"delete bucket {request['Bucket']}")
+
+
+def _under(page, prefix):
+    return {"Contents": [found for found in page["Contents"] if found["Key"].startswith(prefix)]}
+
+
+def pretend_target(cloud, stage="prod"):
+    class PretendTarget(Target):
+        def client(self, _service):
+            return cloud
+
+    return PretendTarget(stage=stage)
 
 
 class Carried:
     """A deployment to a pretended cloud, and what was told while it was carried out."""
 
-    def __init__(self, cloud, *uploads, stage="prod"):
+    def __init__(self, cloud, *uploads, stage="prod", holds_data=False):
         self.clock = StoppedClock()
         self.told = []
         self._deployment = Deployment(
-            stack=STACK, bucket="artifacts", uploads=uploads, template="{}", template_key=None, parameters={}
+            stack=STACK,
+            bucket="artifacts",
+            uploads=uploads,
+            template="{}",
+            template_key=None,
+            parameters={},
+            holds_data=holds_data,
         )
-
-        class PretendTarget(Target):
-            def client(self, _service):
-                return cloud
-
-        self._executor = Executor(PretendTarget(stage=stage), self.told.append, self.clock)
+        self.executor = Executor(pretend_target(cloud, stage), self.told.append, self.clock)
 
     def out(self):
-        return self._executor.carry_out(self._deployment)
+        return self.executor.carry_out(self._deployment)
 
 
 def resource_event(name, status, **more):
@@ -122,18 +155,17 @@ def test_a_bucket_of_somebody_else_is_not_made_anew():
     cloud.bucket_answer = "403"
 
     with pytest.raises(ClientError, match="403"):
-        Carried(cloud).out()
+        Carried(cloud, ARCHIVE).out()
     assert cloud.calls == []
 
 
-def test_what_is_uploaded_already_is_not_sent_again_unless_its_name_says_too_little():
+def test_what_is_uploaded_already_is_not_sent_again():
     cloud = PretendCloud("CREATE_COMPLETE", "UPDATE_COMPLETE")
-    cloud.objects = {"abc.zip": b"code", "abc.json": b"old"}
+    cloud.objects = {"abc.zip": b"code"}
 
     Carried(cloud, ARCHIVE, TEMPLATE).out()
 
     assert cloud.calls == ["put abc.json", "prepare UPDATE", "execute"]
-    assert cloud.objects["abc.json"] == b"new"
 
 
 def test_a_stack_that_is_up_to_date_is_left_alone():
@@ -229,3 +261,82 @@ def test_a_cloud_that_comes_to_no_end_is_given_up(statuses, change_set, says):
         carried.out()
     assert set(carried.clock.slept) == {POLL_SECONDS}
     assert carried.clock.seconds() == DEPLOY_TIMEOUT_SECONDS
+
+
+# --- Both stacks, and removing one ---
+
+APP_TEMPLATE = {
+    "Parameters": {"DataPrefix": {"Type": "String", "Default": ""}, "PublicHost": {"Type": "String", "Default": ""}},
+    "Resources": {},
+}
+
+
+def package(tmp_path):
+    archive = tmp_path / "deployment.zip"
+    archive.write_bytes(b"code")
+    return Package(template=APP_TEMPLATE, archive=archive, archive_digest="abc")
+
+
+def test_a_stack_that_holds_data_is_protected_from_being_deleted():
+    cloud = PretendCloud("CREATE_COMPLETE", "UPDATE_COMPLETE")
+
+    Carried(cloud, holds_data=True).out()
+
+    assert cloud.calls == ["prepare UPDATE", "execute", "protect True"]
+
+
+def test_the_first_deployment_tells_the_functions_the_host_that_cloudfront_gave(tmp_path):
+    cloud = PretendCloud(None, None, "CREATE_COMPLETE")
+    cloud.outputs = {"PublicHost": "d1.cloudfront.net"}
+
+    deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
+
+    assert [given["PublicHost"] for given in cloud.parameters] == ["", "d1.cloudfront.net"]
+
+
+def test_a_later_deployment_knows_the_public_host(tmp_path):
+    cloud = PretendCloud("UPDATE_COMPLETE")
+    cloud.outputs = {"PublicHost": "d1.cloudfront.net"}
+
+    deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
+
+    assert [given["PublicHost"] for given in cloud.parameters] == ["d1.cloudfront.net"]
+
+
+def test_a_host_of_ones_own_is_left_as_it_is(tmp_path):
+    cloud = PretendCloud("UPDATE_COMPLETE")
+    cloud.outputs = {"PublicHost": "trade.example"}
+
+    deploy(pretend_target(cloud), environment={"PUBLIC_HOST": "trade.example"}, package=package(tmp_path))
+
+    assert [given["PublicHost"] for given in cloud.parameters] == ["trade.example"]
+
+
+def test_the_data_stack_is_deployed_for_its_stage_and_protected():
+    cloud = PretendCloud(None, "CREATE_COMPLETE")
+    cloud.bucket_answer = "404"
+
+    deploy_data(pretend_target(cloud), environment={})
+
+    assert cloud.calls[-3:] == ["prepare CREATE", "execute", "protect True"]
+    assert cloud.parameters[0]["Stage"] == "prod"
+
+
+def test_removing_leaves_nothing_of_the_stage_and_all_of_the_others():
+    cloud = PretendCloud("CREATE_COMPLETE", "DELETE_IN_PROGRESS", None)
+    cloud.objects = {"prod/abc.zip": b"code", "prod/abc.json": b"{}", "dev/abc.zip": b"code"}
+
+    remove(pretend_target(cloud, "prod"))
+
+    assert cloud.calls == ["delete stack", "delete prod/abc.zip", "delete prod/abc.json"]
+    assert list(cloud.objects) == ["dev/abc.zip"]
+
+
+def test_the_bucket_goes_with_the_last_stage():
+    cloud = PretendCloud(None)
+    cloud.objects = {"prod/abc.zip": b"code"}
+
+    remove(pretend_target(cloud, "prod"))
+
+    bucket = "order-execution-engine-artifacts-123456789012-us-east-1"
+    assert cloud.calls == ["delete stack", "delete prod/abc.zip", f"delete bucket {bucket}"]

@@ -9,12 +9,15 @@ from chalicelib.config import SettingsError
 from infra.cloud import Target
 from infra.cloudformation import Change
 from infra.deployment import (
+    EMULATORS_ONLY,
     INLINE_TEMPLATE_BYTES,
     DeployError,
     adapt_for_emulator,
     bucket_request,
     change_set_request,
     environment_variable,
+    has_data_stack,
+    plan_data,
     plan_deployment,
     point_functions_at,
     resolve_settings,
@@ -24,7 +27,7 @@ from infra.packaging import Package
 
 TEMPLATE = {
     "Parameters": {
-        "DatabaseUrl": {"Type": "String"},
+        "AlarmEmail": {"Type": "String"},
         "QueueMaxConcurrent": {"Type": "Number", "Default": 10},
         "MockSeed": {"Type": "String", "Default": ""},
     },
@@ -41,9 +44,9 @@ TEMPLATE = {
         },
     },
 }
-PARAMETERS = {"DatabaseUrl": "postgresql://db/orders", "QueueMaxConcurrent": "4", "MockSeed": ""}
+PARAMETERS = {"AlarmEmail": "ops@example.com", "QueueMaxConcurrent": "4", "MockSeed": ""}
 LARGE_TEMPLATE = {**TEMPLATE, "Description": "x" * INLINE_TEMPLATE_BYTES}
-ENVIRONMENT = {"DATABASE_URL": "postgresql://db/orders", "QUEUE_MAX_CONCURRENT": "4"}
+ENVIRONMENT = {"ALARM_EMAIL": "ops@example.com", "QUEUE_MAX_CONCURRENT": "4"}
 
 
 def package(template=TEMPLATE):
@@ -63,15 +66,15 @@ def test_a_parameter_is_read_from_its_variable(parameter, variable):
 
 
 def test_what_is_not_set_takes_the_templates_default():
-    assert template_parameters(TEMPLATE, {"DATABASE_URL": "x", "QUEUE_MAX_CONCURRENT": ""}) == {
-        "DatabaseUrl": "x",
+    assert template_parameters(TEMPLATE, {"ALARM_EMAIL": "x", "QUEUE_MAX_CONCURRENT": ""}) == {
+        "AlarmEmail": "x",
         "QueueMaxConcurrent": "10",
         "MockSeed": "",
     }
 
 
 def test_a_parameter_with_neither_is_named_with_its_variable():
-    with pytest.raises(DeployError, match="DatabaseUrl has no default: set DATABASE_URL"):
+    with pytest.raises(DeployError, match="AlarmEmail has no default: set ALARM_EMAIL"):
         template_parameters(TEMPLATE, {"MOCK_SEED": "1"})
 
 
@@ -109,7 +112,7 @@ def test_a_plan_for_aws_keeps_the_template_and_names_all_by_stage_account_and_co
 
     assert plan.stack == "order-execution-engine-prod"
     assert plan.bucket == "order-execution-engine-artifacts-123456789012-eu-west-1"
-    assert [upload.key for upload in plan.uploads] == ["abc123.zip"]
+    assert [upload.key for upload in plan.uploads] == ["prod/abc123.zip"]
     assert plan.parameters == PARAMETERS
     resources = json.loads(plan.template)["Resources"]
     assert "WebsocketAPIDeployment" in resources
@@ -130,16 +133,14 @@ def test_a_template_too_large_to_be_sent_along_is_uploaded():
     small, large = plan(), plan(LARGE_TEMPLATE)
 
     assert small.template_key is None
-    assert large.template_key == "abc123.json"
-    assert [upload.key for upload in large.uploads] == ["abc123.zip", "abc123.json"]
+    assert [upload.key for upload in large.uploads] == ["prod/abc123.zip", large.template_key]
     assert large.uploads[1].read() == large.template.encode()
 
 
-def test_an_archive_of_the_same_name_is_the_same_and_a_template_may_differ():
-    archive, template = plan(LARGE_TEMPLATE).uploads
+def test_another_template_has_another_name():
+    another = plan({**LARGE_TEMPLATE, "Metadata": {}})
 
-    assert archive.named_by_content
-    assert not template.named_by_content
+    assert another.template_key != plan(LARGE_TEMPLATE).template_key
 
 
 def test_a_template_is_sent_along_unless_it_was_uploaded():
@@ -151,7 +152,7 @@ def test_a_template_is_sent_along_unless_it_was_uploaded():
     assert small["TemplateBody"] == plan().template
     assert "TemplateURL" not in small
     assert "TemplateBody" not in large
-    assert large["TemplateURL"] == f"https://s3.example/{plan().bucket}/abc123.json"
+    assert large["TemplateURL"] == f"https://s3.example/{plan().bucket}/{plan(LARGE_TEMPLATE).template_key}"
 
 
 @pytest.mark.parametrize(
@@ -199,3 +200,68 @@ def test_a_database_that_is_not_named_is_not_guessed():
 
 def test_a_log_level_goes_to_the_template_as_the_template_writes_it():
     assert resolve_settings({"LOG_LEVEL": "debug"})["LOG_LEVEL"] == "DEBUG"
+
+
+# --- AWS and its data stack ---
+
+
+@pytest.mark.parametrize("variable", EMULATORS_ONLY)
+def test_a_setting_that_holds_a_password_is_refused_on_aws_and_taken_by_an_emulator(variable):
+    environment = {**ENVIRONMENT, variable: "secret"}
+
+    with pytest.raises(DeployError, match=f"{variable}: not for AWS") as refused:
+        plan_deployment(Target(stage="prod"), package(), "1", environment)
+    assert "secret" not in str(refused.value)
+    plan_deployment(Target(stage="local"), package(), "1", environment)
+
+
+WITH_DATA = {**TEMPLATE, "Parameters": {**TEMPLATE["Parameters"], "DataPrefix": {"Type": "String", "Default": ""}}}
+
+
+@pytest.mark.parametrize(
+    ("stage", "environment", "prefix"),
+    [
+        ("prod", {}, "/order-execution-engine/prod"),
+        ("prod", {"DATA_PREFIX": "/platform/trading"}, "/platform/trading"),
+        ("local", {}, ""),
+    ],
+)
+def test_the_engine_finds_its_data_stack_by_its_stage_or_where_it_is_told(stage, environment, prefix):
+    planned = plan_deployment(Target(stage=stage), package(WITH_DATA), "1", {**ENVIRONMENT, **environment})
+
+    assert planned.parameters["DataPrefix"] == prefix
+
+
+@pytest.mark.parametrize(
+    ("stage", "environment", "has_one"),
+    [("prod", {}, True), ("prod", {"DATA_PREFIX": "/platform/trading"}, False), ("localstack", {}, False)],
+)
+def test_a_stage_has_a_data_stack_unless_it_is_emulated_or_has_its_own(stage, environment, has_one):
+    assert has_data_stack(Target(stage=stage), environment) == has_one
+
+
+DATA_TEMPLATE = """
+Parameters:
+  Stage: {Type: String}
+  MultiAz: {Type: String, Default: "true"}
+Resources:
+  Database: {Type: AWS::RDS::DBInstance, Properties: {MultiAZ: !Equals [!Ref MultiAz, "true"]}}
+"""
+
+
+def test_a_data_stack_takes_its_parameters_from_the_environment_and_holds_data():
+    planned = plan_data(Target(stage="prod"), DATA_TEMPLATE, "1", {"MULTI_AZ": "false"})
+
+    assert planned.stack == "order-execution-engine-data-prod"
+    assert planned.parameters == {"Stage": "prod", "MultiAz": "false"}
+    assert planned.template == DATA_TEMPLATE
+    assert planned.holds_data
+    assert planned.uploads == ()
+
+
+def test_a_large_data_template_goes_by_the_bucket():
+    planned = plan_data(Target(stage="prod"), DATA_TEMPLATE + "#" * INLINE_TEMPLATE_BYTES, "1", {})
+
+    assert [upload.key for upload in planned.uploads] == [planned.template_key]
+    assert planned.template_key.startswith("prod/")
+    assert planned.template_key.endswith(".yaml")
