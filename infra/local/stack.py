@@ -196,7 +196,7 @@ class Stack:
         """Start what does not depend on each other at the same time."""
         pool = ThreadPoolExecutor(thread_name_prefix="start")
         try:
-            package = pool.submit(self._build)
+            package = pool.submit(self.build)
             servers = [
                 pool.submit(self._start, self.services[name])
                 for name in ("postgres", "redis", "emulator")
@@ -204,7 +204,7 @@ class Stack:
             ]
             pool.submit(_import_deploy)
             _all_of([*servers, package])
-            self._deploy(package.result())
+            self.deploy(package.result())
             self._start(self.services["door"])
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -223,7 +223,12 @@ class Stack:
                 what = service.name
         self._progress(what, time.monotonic() - started)
 
-    def _build(self) -> Package:
+    def build(self) -> Package:
+        """Build what is deployed, or take what was built before.
+
+        Raises:
+            StackError: it could not be built.
+        """
         started = time.monotonic()
         try:
             package = build_package(
@@ -236,7 +241,12 @@ class Stack:
         self._progress(f"Lambda package of {size:.1f} MB", time.monotonic() - started)
         return shared
 
-    def _deploy(self, package: Package) -> None:
+    def deploy(self, package: Package) -> None:
+        """Deploy a package, for the first time or in place of the one that runs.
+
+        Raises:
+            StackError: it could not be deployed; one that ran before runs on.
+        """
         from infra.cloud import Target
         from infra.deploy import DeployError, deploy
 
