@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.config import SettingsError, current_settings, load_settings
+from chalicelib.config import SET_BY_THE_TEMPLATE, SettingsError, check_template, current_settings, load_settings
 
 
 def problems(**environment):
@@ -151,3 +151,30 @@ def test_a_webhook_secret_that_is_no_key_is_refused_and_not_shown(secret):
     (problem,) = problems(LAUNCH_WEBHOOK_SECRET=secret)
 
     assert problem.startswith("LAUNCH_WEBHOOK_SECRET='whsec_***' cannot be used")
+
+
+# --- Deployed without the template ---
+
+DEPLOYED = dict.fromkeys(SET_BY_THE_TEMPLATE, "set")
+
+
+def test_a_function_deployed_with_the_template_may_serve():
+    check_template(DEPLOYED)
+
+
+@pytest.mark.parametrize("variable", SET_BY_THE_TEMPLATE)
+def test_a_function_deployed_without_the_template_says_so_and_what_to_do(variable):
+    with pytest.raises(SettingsError, match=f"{variable}: not set.*`chalice deploy`.*python -m infra.deploy"):
+        check_template({**DEPLOYED, variable: ""})
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-full"])
+def test_how_postgres_is_reached_is_part_of_its_address(mode):
+    settings = load_settings({"POSTGRES_HOST": "db.example", "POSTGRES_SSLMODE": mode})
+
+    assert settings.database_url == f"postgresql://postgres@db.example:5432/orders?sslmode={mode}"
+
+
+def test_an_unknown_sslmode_is_refused():
+    with pytest.raises(SettingsError, match="POSTGRES_SSLMODE='maybe'"):
+        load_settings({"POSTGRES_SSLMODE": "maybe"})
