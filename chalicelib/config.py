@@ -27,6 +27,10 @@ SET_BY_THE_TEMPLATE = (
 )
 """What only ``infra/app.json`` sets; the last one says that it has SQS read which messages of a batch failed."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+AUTH_MODES = ("open", "jwt")
+AUTH_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""What a token may be signed with: never a secret that the engine would have to share with the issuer."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 Number = TypeVar("Number", int, float)
 
 
@@ -70,6 +74,14 @@ class Settings:
     launch_webhook_secret: str
     """Signs ``POST /api/launches``; without one no launch is taken."""
     launch_webhook_secret_arn: str
+    auth_mode: str
+    """``jwt``: users are who their token says. ``open``, for a laptop: whoever reaches the engine may do everything."""
+    auth_issuer: str
+    """The OIDC issuer whose tokens are taken, exactly as it writes itself."""
+    auth_audience: tuple[str, ...]
+    """Whom a token must be meant for: any of these."""
+    auth_algorithms: tuple[str, ...]
+    """What a token may be signed with."""
     orders_queue_url: str
     priority_queue_url: str
     settlements_queue_url: str
@@ -104,6 +116,10 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         management_api_url=read.url("MANAGEMENT_API_URL", schemes=("http", "https"), default=""),
         launch_webhook_secret=read.webhook_secret("LAUNCH_WEBHOOK_SECRET"),
         launch_webhook_secret_arn=read.text("LAUNCH_WEBHOOK_SECRET_ARN"),
+        auth_mode=read.one_of("AUTH_MODE", AUTH_MODES, default="open"),
+        auth_issuer=read.issuer("AUTH_ISSUER"),
+        auth_audience=read.names("AUTH_AUDIENCE"),
+        auth_algorithms=read.some_of("AUTH_ALGORITHMS", AUTH_ALGORITHMS, default="RS256"),
         orders_queue_url=read.text("ORDERS_QUEUE_URL"),
         priority_queue_url=read.text("PRIORITY_QUEUE_URL"),
         settlements_queue_url=read.text("SETTLEMENTS_QUEUE_URL"),
@@ -115,6 +131,8 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         default="false",
         hint="this version swaps on the simulated venues only",
     )
+    if settings.auth_mode == "jwt":
+        read.require("AUTH_ISSUER", "AUTH_AUDIENCE", why="AUTH_MODE=jwt says whose tokens to take, and meant for whom")
     if read.problems:
         raise SettingsError(read.problems)
     return settings
@@ -175,6 +193,30 @@ class _Reader:
             self._refuse(name, "***" if "@" in value else value, f"a URL that starts with {'://, '.join(schemes)}://")
             return default
         return value
+
+    def names(self, name: str, default: str = "") -> tuple[str, ...]:
+        """Return what a list with commas holds."""
+        return tuple(part for part in map(str.strip, self.text(name, default=default).split(",")) if part)
+
+    def some_of(self, name: str, allowed: tuple[str, ...], *, default: str) -> tuple[str, ...]:
+        known = {choice.lower(): choice for choice in allowed}
+        given = self.names(name, default)
+        if not given or any(part.lower() not in known for part in given):
+            self._refuse(name, self.text(name), f"one or more, with commas, of {', '.join(allowed)}")
+            return (default,)
+        return tuple(known[part.lower()] for part in given)
+
+    def issuer(self, name: str) -> str:
+        """Return a token issuer's URL: its keys must not be fetched where somebody on the way could change them."""
+        value = self.url(name, schemes=("https", "http"), default="")
+        if value.startswith("http:") and urlsplit(value).hostname not in LOOPBACK:
+            self._refuse(name, value, "a URL that starts with https://", "http:// is for an issuer on this machine")
+            return ""
+        return value
+
+    def require(self, *names: str, why: str) -> None:
+        """Note which of these are not set."""
+        self.problems += [f"{name} is not set: {why}" for name in names if not self.text(name)]
 
     def webhook_secret(self, name: str) -> str:
         """Return a secret as it is; one that says it is base64 must be."""

@@ -45,6 +45,12 @@ def test_every_setting_has_a_documented_default():
         ("LAUNCH_WEBHOOK_SECRET", "any text", "launch_webhook_secret", "any text"),
         ("SETTLEMENTS_QUEUE_URL", "https://sqs/1/settlements", "settlements_queue_url", "https://sqs/1/settlements"),
         ("REPLAYS_QUEUE_URL", "https://sqs/1/replays", "replays_queue_url", "https://sqs/1/replays"),
+        ("AUTH_MODE", "OPEN", "auth_mode", "open"),
+        ("AUTH_ISSUER", "https://tenant.example/", "auth_issuer", "https://tenant.example/"),
+        ("AUTH_ISSUER", "http://127.0.0.1:8080/realm", "auth_issuer", "http://127.0.0.1:8080/realm"),
+        ("AUTH_AUDIENCE", "engine", "auth_audience", ("engine",)),
+        ("AUTH_AUDIENCE", "web, app,", "auth_audience", ("web", "app")),
+        ("AUTH_ALGORITHMS", "es256,EdDSA", "auth_algorithms", ("ES256", "EdDSA")),
     ],
 )
 def test_a_setting_is_read_from_its_variable(variable, value, attribute, expected):
@@ -68,6 +74,9 @@ def test_a_setting_is_read_from_its_variable(variable, value, attribute, expecte
         *[("MOCK_LATENCY", value) for value in ("-0.1", "11", "nan", "inf", "x")],
         *[("WEBSOCKET_URL", value) for value in ("http://localhost/ws", "ws://")],
         *[("MANAGEMENT_API_URL", value) for value in ("ws://localhost", "localhost")],
+        *[("AUTH_MODE", value) for value in ("none", "JWT,open")],
+        *[("AUTH_ISSUER", value) for value in ("tenant.example", "http://tenant.example", "http://localhost.example")],
+        *[("AUTH_ALGORITHMS", value) for value in ("none", "HS256", "RS256,HS256", ",", "RS256 ES256")],
         *[("USE_REAL_DEVNET", value) for value in ("true", "maybe")],
     ],
 )
@@ -144,6 +153,21 @@ def test_a_process_reads_its_environment_once(monkeypatch):
     assert settings.port == 3001
     assert current_settings() is settings
     current_settings.cache_clear()
+
+
+def test_anybody_is_let_in_unless_tokens_are_asked_for():
+    settings = load_settings({})
+
+    assert (settings.auth_mode, settings.auth_issuer, settings.auth_audience) == ("open", "", ())
+    assert settings.auth_algorithms == ("RS256",)
+
+
+def test_tokens_cannot_be_asked_for_without_saying_whose():
+    found = problems(AUTH_MODE="jwt")
+
+    assert [problem.split(" is not set: ")[0] for problem in found] == ["AUTH_ISSUER", "AUTH_AUDIENCE"]
+    tokens = {"AUTH_MODE": "jwt", "AUTH_ISSUER": "https://tenant.example", "AUTH_AUDIENCE": "engine"}
+    assert load_settings(tokens).auth_mode == "jwt"
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_no base64", "whsec_abc"])
