@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from chalicelib.store.schema import migrate
 from infra.local.postgres import LocalPostgres
 from infra.local.redis import LocalRedis
+from tests.issuer import LocalIssuer
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,15 @@ def make_data_dir() -> Iterator[Callable[[], Path]]:
 def data_dir(make_data_dir: Callable[[], Path]) -> Path:
     """Return an empty folder for the servers of one test."""
     return make_data_dir()
+
+
+@pytest.fixture
+def issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalIssuer]:
+    """An OIDC issuer that nobody has asked yet."""
+    # A proxy from the developer's environment knows nothing of this machine's loopback.
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with LocalIssuer() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ it costs next to nothing, and its ``seq`` is what a process that serves a viewer
 
 Keys: ``viewers:{order}`` holds connection → ``cursor:served_until`` (with ``:reserved`` before a replay);
 ``connection:{id}`` the order a connection was opened for; ``connection:{id}:orders`` what it listens to;
+``connection:{id}:user`` whose it is (see ``tickets``);
 ``state:{order}`` the newest seq and the order as JSON. Scripts touch several keys, so they want a Redis without
 cluster mode.
 """
@@ -21,6 +22,7 @@ cluster mode.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chalicelib.exact_json import decode_json
 from chalicelib.resources.redis import Redis
 
 SERVE_MS = 10_000
@@ -169,12 +171,12 @@ return redis.call('HDEL', viewers, connection)
 """
 
 _FORGET = """
-local opened_for, orders = unpack(KEYS)
+local opened_for, orders, user = unpack(KEYS)
 local connection, viewers_of = unpack(ARGV)
 for _, order in ipairs(redis.call('SMEMBERS', orders)) do
     redis.call('HDEL', viewers_of .. order, connection)
 end
-return redis.call('DEL', opened_for, orders)
+return redis.call('DEL', opened_for, orders, user)
 """
 
 _READ_STATE = """
@@ -265,17 +267,23 @@ class Viewers:
 
     def forget(self, connection_id: str) -> None:
         """Remove a connection that is gone, from every order."""
-        keys = [_connection(connection_id), _orders(connection_id)]
+        keys = [_connection(connection_id), _orders(connection_id), user_key(connection_id)]
         self._redis.run(_FORGET, keys, [connection_id, _viewers("")])
 
-    def read_state(self, order_id: str) -> bytes | None:
-        """Return the order as JSON, if it was active of late."""
+    def read_state(self, order_id: str, owner: str | None = None) -> bytes | None:
+        """Return the order as JSON, if it was active of late; with ``owner`` only if it is theirs."""
         state: str | None = self._redis.run(_READ_STATE, [_state(order_id)], [])
-        return state.encode() if state is not None else None
+        if state is None or (owner is not None and decode_json(state)["userId"] != owner):
+            return None
+        return state.encode()
 
     def fill_state(self, order_id: str, seq: int, state: bytes) -> None:
         """Keep a state that was read from Postgres, unless a newer one is there."""
         self._redis.run(_FILL_STATE, [_state(order_id)], [seq, state, STATE_MS])
+
+
+def user_key(connection_id: str) -> str:
+    return f"connection:{connection_id}:user"
 
 
 def _state(order_id: str) -> str:
