@@ -18,8 +18,10 @@ class Cancellation:
     publisher: Publisher
     dispatcher: Dispatcher
 
-    def cancel(self, order_id: str) -> Order | None:
+    def cancel(self, order_id: str, owner: str | None = None) -> Order | None:
         """Cancel an order and return it, or None if there is none; a cancelled one stays so.
+
+        With ``owner``, there are only the orders of that user.
 
         A worker that is at it stops at its next step, before it has sent anything: one statement decides whether the
         cancellation or the submission came first.
@@ -28,11 +30,11 @@ class Cancellation:
             NotCancellable: it came too late; the message says where the order stands.
             ResourceUnavailable: Postgres does not answer.
         """
-        cancelled = self.store.cancel(order_id, reason="its owner cancelled it")
+        cancelled = self.store.cancel(order_id, reason="its owner cancelled it", owner=owner)
         if cancelled is not None:
             self.publisher.publish(cancelled)
             return cancelled.order
-        order = self.store.find(order_id)
+        order = self.store.find(order_id, owner)
         if order is None:
             return None
         if order.status is Status.CANCELLED:

@@ -16,7 +16,7 @@ from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapPlan
 from chalicelib.orders.waiting import FIRST_PAUSE, LONGEST_PAUSE, Unmet
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store import transitions
-from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, event_row, is_launched, order_of, step_of
+from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, event_row, is_launched, is_owned, order_of, step_of
 
 _ACCEPT = f"""
     WITH accepted AS (
@@ -81,7 +81,11 @@ _IN_FLIGHT = f"""
     FROM in_flight JOIN orders ON orders.id = swap_order_id AND status = 'submitted'
 """
 
-_FIND = f"SELECT {ORDER_COLUMNS} FROM orders WHERE id = %(order_id)s"
+_FIND = f"""
+    SELECT {ORDER_COLUMNS}
+    FROM orders
+    WHERE id = %(order_id)s AND {is_owned("orders")}
+"""
 
 _EVENTS = """
     SELECT order_id::text, event, status, seq, created_at AS timestamp, details
@@ -90,14 +94,29 @@ _EVENTS = """
     ORDER BY seq
 """
 
-_PAGE = f"""
+_EVENTS_OF_OWNER = f"""
+    SELECT order_id::text, event, order_events.status, order_events.seq, order_events.created_at AS timestamp, details
+    FROM order_events JOIN orders ON orders.id = order_id
+    WHERE order_id = %(order_id)s AND order_events.seq > %(after_seq)s AND {is_owned("orders")}
+    ORDER BY order_events.seq
+"""
+
+
+def _page(whose: str) -> str:
+    return f"""
     SELECT {ORDER_COLUMNS}
     FROM orders
-    WHERE (%(status)s::text IS NULL OR status = %(status)s)
+    WHERE {whose}
+      AND (%(status)s::text IS NULL OR status = %(status)s)
       AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
     ORDER BY created_at DESC, id DESC
     LIMIT %(limit)s
 """
+
+
+_PAGE = _page("true")
+# Of its own: with a condition that may be none, Postgres could plan to read everybody's orders to find one user's.
+_PAGE_OF_OWNER = _page("user_id = %(owner)s")
 
 _DEFER = """
     UPDATE orders SET available_at = greatest(available_at, now() + deferred.wait)
@@ -155,7 +174,8 @@ class StoppedOrder(NamedTuple):
 class OrderStore:
     """The orders in Postgres.
 
-    Every method is one statement and raises ``ResourceUnavailable`` when Postgres does not answer.
+    Every method is one statement and raises ``ResourceUnavailable`` when Postgres does not answer. Where there may be
+    an ``owner``, orders of other users are not found: for whoever asks as that user they do not exist.
     """
 
     def __init__(self, database: Database) -> None:
@@ -248,9 +268,11 @@ class OrderStore:
         """Note that a stop was reached at its first look: it stays triggered wherever the price goes."""
         return self._move(transitions.TRIGGER, order.order_id, events.price_reached(market_price), worker=worker)
 
-    def cancel(self, order_id: str, *, reason: str, worker: UUID | None = None) -> Step | None:
+    def cancel(
+        self, order_id: str, *, reason: str, worker: UUID | None = None, owner: str | None = None
+    ) -> Step | None:
         """Move to ``cancelled``, unless the order has been submitted or has ended."""
-        return self._move(transitions.CANCEL, order_id, events.cancelled(reason), worker=worker)
+        return self._move(transitions.CANCEL, order_id, events.cancelled(reason), worker=worker, owner=owner)
 
     def retry(
         self,
@@ -297,22 +319,29 @@ class OrderStore:
         rows = self._database.run(_IN_FLIGHT, {"order_ids": list(order_ids)})
         return [(order_of(row), swap) for row in rows if (swap := _swap(row)) is not None]
 
-    def find(self, order_id: str) -> Order | None:
+    def find(self, order_id: str, owner: str | None = None) -> Order | None:
         """Return the order, or None."""
-        rows = self._database.run(_FIND, {"order_id": order_id})
+        rows = self._database.run(_FIND, {"order_id": order_id, "owner": owner})
         return order_of(rows[0]) if rows else None
 
-    def events(self, order_id: str, after_seq: int = 0) -> list[OrderEvent]:
+    def events(self, order_id: str, after_seq: int = 0, owner: str | None = None) -> list[OrderEvent]:
         """Return the order's events after ``after_seq``, oldest first; every order has at least one."""
-        rows = self._database.run(_EVENTS, {"order_id": order_id, "after_seq": after_seq})
+        statement = _EVENTS if owner is None else _EVENTS_OF_OWNER
+        rows = self._database.run(statement, {"order_id": order_id, "after_seq": after_seq, "owner": owner})
         return [OrderEvent.of(**{**row, "status": Status(row["status"])}) for row in rows]
 
-    def page(self, *, status: Status | None, limit: int, before: tuple[datetime, str] | None = None) -> list[Order]:
+    def page(
+        self,
+        *,
+        status: Status | None,
+        limit: int,
+        before: tuple[datetime, str] | None = None,
+        owner: str | None = None,
+    ) -> list[Order]:
         """Return up to ``limit`` orders, newest first, that come after the keyset position ``before``."""
         created_at, order_id = before or (None, None)
-        rows = self._database.run(
-            _PAGE, {"status": status, "limit": limit, "before": created_at, "before_id": order_id}
-        )
+        parameters = {"status": status, "limit": limit, "before": created_at, "before_id": order_id, "owner": owner}
+        rows = self._database.run(_PAGE if owner is None else _PAGE_OF_OWNER, parameters)
         return [order_of(row) for row in rows]
 
     def defer(self, waits: Mapping[str, timedelta]) -> None:

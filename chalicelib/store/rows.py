@@ -24,6 +24,11 @@ def event_row(details: str = "%(details)s", *, source: str = "moved") -> str:
     )"""
 
 
+def is_owned(order: str) -> str:
+    """Write the condition that ``order``, a row, belongs to the user ``owner``; without an owner each does."""
+    return f"(%(owner)s::text IS NULL OR {order}.user_id = %(owner)s)"
+
+
 def is_launched(pair: str) -> str:
     """Write the condition that a launch is known for ``pair``, a row with ``token_in`` and ``token_out``."""
     return f"""EXISTS (

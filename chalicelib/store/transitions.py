@@ -7,7 +7,7 @@ then stops, it never forces.
 
 from chalicelib.orders.lifecycle import statuses_before
 from chalicelib.orders.order import Status
-from chalicelib.store.rows import ORDER_COLUMNS, event_row
+from chalicelib.store.rows import ORDER_COLUMNS, event_row, is_owned
 
 LEAVE_BOOK = "waits_for = NULL, wakes_when = NULL, wake_price = NULL, look_again_at = NULL"
 END_LEASE = "lease_owner = NULL, lease_until = NULL"
@@ -93,7 +93,7 @@ WAIT = _transition(
 TRIGGER = _transition(Status.PENDING, "triggered_at = now()", only_if="tx_hash IS NULL")
 
 # Whoever holds the lease finds out at the next step: from here on no transition of the order's worker applies.
-CANCEL = _transition(Status.CANCELLED, f"{LEAVE_BOOK}, {END_LEASE}", also=DROP_UNSENT)
+CANCEL = _transition(Status.CANCELLED, f"{LEAVE_BOOK}, {END_LEASE}", only_if=is_owned("orders"), also=DROP_UNSENT)
 
 CONFIRM = f"""
     WITH fills AS (
