@@ -8,7 +8,16 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from chalice.app import Chalice, CloudWatchEvent, ConvertToMiddleware, Rate, Request, SQSEvent, WebsocketEvent
+from chalice.app import (
+    AuthRequest,
+    Chalice,
+    CloudWatchEvent,
+    ConvertToMiddleware,
+    Rate,
+    Request,
+    SQSEvent,
+    WebsocketEvent,
+)
 
 from chalicelib.config import PRIORITY_SLOTS, check_template
 from chalicelib.engine import engine
@@ -16,8 +25,18 @@ from chalicelib.observability import flush_metrics, logger
 from chalicelib.orders.order import Order
 from chalicelib.queueing.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.release import take_part_in_deployment
-from chalicelib.web.answers import AcceptedOrder, Answer, LaunchTaken, OrderHistory, OrderPage, Quotes
-from chalicelib.web.responses import answered, as_problem, connected
+from chalicelib.web.answers import (
+    AcceptedOrder,
+    Answer,
+    DeadLetterList,
+    LaunchTaken,
+    OrderHistory,
+    OrderPage,
+    Quotes,
+    StreamTicket,
+)
+from chalicelib.web.identity import Caller
+from chalicelib.web.responses import answered, as_problem, authorized, connected
 from chalicelib.web.unknown_paths import methods_served, wrong_address
 
 app = Chalice(app_name="order-execution-engine")
@@ -26,8 +45,14 @@ app.register_middleware(ConvertToMiddleware(logger.inject_lambda_context))
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
     check_template(os.environ)
+if os.environ.get("_HANDLER") == "app.authorize":
+    engine().prepare_authorizer()
+elif "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
     engine().prepare()
 
+AUTHORIZATION_SECONDS = 60
+"""How long API Gateway lets a token in before it asks ``authorize`` again. A key that its issuer withdraws is good for
+that much longer, and asking once a minute costs next to nothing. An expired token gains nothing: each request asks."""
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 EXECUTING_AT_ONCE = 10
 """The template makes this a parameter, ``QueueMaxConcurrent``, and sets it as reserved concurrency as well."""
@@ -54,47 +79,81 @@ def query() -> dict[str, str]:
     return dict(current_request().query_params or {})
 
 
+def caller() -> Caller:
+    """Return who makes the request; whoever is not let in is refused here."""
+    return engine().identification.of_request(current_request().context)
+
+
+@app.authorizer(name="authorize", ttl_seconds=AUTHORIZATION_SECONDS)
+@authorized
+def authorize(request: AuthRequest) -> Caller:
+    """Say whose token a request carries. In open mode API Gateway does not ask: see ``infra/deployment.py``."""
+    return engine().token_verifier.verify(request.token)
+
+
 # --- REST -----------------------------------------------------------------------------------------------------
 
 
-@app.route("/api/orders/execute", methods=["POST"])
-@app.route("/api/orders", methods=["POST"])
+@app.route("/api/orders/execute", methods=["POST"], authorizer=authorize)
+@app.route("/api/orders", methods=["POST"], authorizer=authorize)
 @answered
 def place_order() -> AcceptedOrder:
     request = current_request()
-    return engine().rest.place_order(request.raw_body, request.headers.get("idempotency-key"))
+    return engine().rest.place_order(caller(), request.raw_body, request.headers.get("idempotency-key"))
 
 
-@app.route("/api/orders", methods=["GET"])
+@app.route("/api/orders", methods=["GET"], authorizer=authorize)
 @answered
 def list_orders() -> OrderPage:
-    return engine().rest.orders(query())
+    return engine().rest.orders(caller(), query())
 
 
-@app.route("/api/orders/{order_id}", methods=["GET"])
-@app.route("/orders/{order_id}", methods=["GET"])
+@app.route("/api/orders/{order_id}", methods=["GET"], authorizer=authorize)
+@app.route("/orders/{order_id}", methods=["GET"], authorizer=authorize)
 @answered
 def get_order(order_id: str) -> bytes:
-    return engine().rest.order(order_id)
+    return engine().rest.order(caller(), order_id)
 
 
-@app.route("/api/orders/{order_id}", methods=["DELETE"])
-@app.route("/orders/{order_id}", methods=["DELETE"])
+@app.route("/api/orders/{order_id}", methods=["DELETE"], authorizer=authorize)
+@app.route("/orders/{order_id}", methods=["DELETE"], authorizer=authorize)
 @answered
 def cancel_order(order_id: str) -> Order:
-    return engine().rest.cancel(order_id)
+    return engine().rest.cancel(caller(), order_id)
 
 
-@app.route("/api/orders/{order_id}/events", methods=["GET"])
+@app.route("/api/orders/{order_id}/events", methods=["GET"], authorizer=authorize)
 @answered
 def get_order_events(order_id: str) -> OrderHistory:
-    return engine().rest.events(order_id)
+    return engine().rest.events(caller(), order_id)
 
 
-@app.route("/api/quotes", methods=["GET"])
+@app.route("/api/quotes", methods=["GET"], authorizer=authorize)
 @answered
 def get_quotes() -> Quotes:
+    caller()  # a quote asks every venue, whose own limits anybody could use up
     return engine().rest.quotes(query())
+
+
+@app.route("/api/stream/tickets", methods=["POST"], authorizer=authorize)
+@answered
+def issue_ticket() -> StreamTicket:
+    return engine().rest.issue_ticket(caller())
+
+
+@app.route("/api/dead-letters", methods=["GET"], authorizer=authorize)
+@answered
+def list_dead_letters() -> DeadLetterList:
+    return engine().rest.list_dead_letters(caller())
+
+
+@app.route("/api/dead-letters/redrive", methods=["POST"], authorizer=authorize)
+@answered
+def redrive_dead_letters() -> DeadLetterList:
+    return engine().rest.redrive(caller(), current_request().raw_body)
+
+
+# For who has no token: a webhook, which is signed; what a load balancer asks; and what there is not.
 
 
 @app.route("/api/launches", methods=["POST"])

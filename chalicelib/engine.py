@@ -18,6 +18,7 @@ from chalicelib.execution.retries import Retries
 from chalicelib.execution.settlement import Settlement
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
+from chalicelib.resources.issuer import Issuer
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
 from chalicelib.resources.redis import Redis
@@ -28,6 +29,7 @@ from chalicelib.store.book import Book
 from chalicelib.store.dead_letters import DeadLetterStore
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
+from chalicelib.streaming.tickets import Tickets
 from chalicelib.streaming.viewers import Viewers
 from chalicelib.triggers.expiry import Expiry
 from chalicelib.triggers.launches import Launches
@@ -41,9 +43,11 @@ from chalicelib.venues.simulated.market import Market
 from chalicelib.venues.simulated.meteora import meteora
 from chalicelib.venues.simulated.raydium import raydium
 from chalicelib.venues.venue import Chain, Venue
+from chalicelib.web.identity import Identification
 from chalicelib.web.operators import Operators
 from chalicelib.web.rest import Rest
 from chalicelib.web.sockets import Sockets
+from chalicelib.web.tokens import TokenVerifier
 
 
 class Engine:
@@ -68,6 +72,10 @@ class Engine:
         from chalicelib.store.schema import migrate
 
         return migrate(self.database.url())
+
+    def prepare_authorizer(self) -> None:
+        """Load what the authorizer needs, which is nothing of what the others do."""
+        self.token_verifier.prepare()
 
     @cached_property
     def database(self) -> Database:
@@ -254,11 +262,27 @@ class Engine:
         return secret.read if secret else lambda: self.settings.launch_webhook_secret
 
     @cached_property
+    def token_verifier(self) -> TokenVerifier:
+        return TokenVerifier(
+            issuer=Issuer(self.settings.auth_issuer, self.clock),
+            audience=self.settings.auth_audience,
+            algorithms=self.settings.auth_algorithms,
+        )
+
+    @cached_property
+    def identification(self) -> Identification:
+        return Identification(
+            open_to_all=self.settings.auth_mode == "open", tickets=Tickets(self.redis), clock=self.clock
+        )
+
+    @cached_property
     def rest(self) -> Rest:
         return Rest(
             intake=self.intake,
             cancellation=self.cancellation,
             launches=self.launches,
+            dead_letters=self.dead_letters,
+            identification=self.identification,
             store=self.store,
             viewers=self.viewers,
             router=self.router,
@@ -276,6 +300,7 @@ class Engine:
             viewers=self.viewers,
             publisher=self.publisher,
             replay_queue=self.replay_queue,
+            identification=self.identification,
             clock=self.clock,
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Literal
@@ -63,6 +64,29 @@ class LaunchTaken(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     token_out: str | None
     venue: str | None
     orders_woken: int
+
+
+class StreamTicket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``POST /api/stream/tickets``."""
+
+    ticket: str
+    expires_at: datetime
+
+
+class ListedDeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A dead letter, without its body: that may be large, and hold anything."""
+
+    message_id: str
+    queue: str
+    order_id: str | None
+    reason: str
+    buried_at: datetime
+
+
+class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /api/dead-letters``, and what ``POST /api/dead-letters/redrive`` has redriven."""
+
+    dead_letters: Sequence[ListedDeadLetter]
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

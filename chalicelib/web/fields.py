@@ -192,6 +192,15 @@ def whole_number(low: int, high: int) -> Callable[[Any], int]:
     return read
 
 
+def list_of(read_item: Callable[[Any], Value], *, most: int) -> Callable[[Any], list[Value]]:
+    def read(value: Any) -> list[Value]:
+        if not isinstance(value, list) or not 1 <= len(value) <= most:
+            raise Refused(f"{shown(value)} is not allowed; expected is a list of 1 to {most}")
+        return [read_item(item) for item in value]
+
+    return read
+
+
 def order_id(value: Any) -> str:
     if not isinstance(value, str) or not _UUID.fullmatch(value):
         raise Refused(f"{shown(value)} is not an order id; expected is a UUID")

@@ -4,7 +4,7 @@ Two documented clients spell some fields differently; both spellings are read, a
 """
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
@@ -25,6 +25,8 @@ DEFAULT_SLIPPAGE = Decimal("0.01")
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
+MOST_REDRIVEN = 100
+"""How many dead letters one request may redrive: as many as are done well before API Gateway gives up waiting."""
 
 
 class PageRequest(NamedTuple):
@@ -57,16 +59,19 @@ def read_object(body: bytes | str) -> dict[str, Any]:
     return value
 
 
-def read_order(values: Mapping[str, Any], idempotency_key: str | None = None, *, now: datetime) -> OrderRequest:
+def read_order(
+    values: Mapping[str, Any], idempotency_key: str | None = None, *, now: datetime, caller: str | None = None
+) -> OrderRequest:
     """Read an order; ``idempotency_key`` is the header of that name, another way to send ``clientOrderId``.
 
     With a key, ``expiresAt`` may be past: whether the request repeats an earlier one is for the intake to say.
+    ``caller`` is the user whose order it is; where nobody is known, the order has to say.
 
     Raises:
-        RequestError: naming each field that cannot be accepted.
+        RequestError: naming each field that cannot be accepted; 403 when it is for another user than ``caller``.
     """
     given = Fields(values)
-    user_id = given.read("userId", fields.text)
+    user_id = given.read("userId", fields.text) if caller is None else given.read("userId", _only(caller), caller)
     client_order_id = given.read("clientOrderId", fields.text, None)
     order_type = given.read("orderType", fields.one_of(OrderType))
     # Whoever repeats a request that was in time is to get its order, also when that has expired since.
@@ -152,6 +157,18 @@ def write_cursor(order: Order) -> str:
     return base64.urlsafe_b64encode(f"{order.created_at.isoformat()} {order.order_id}".encode()).decode()
 
 
+def read_message_ids(values: Mapping[str, Any]) -> list[str]:
+    """Read which dead letters to redrive: ``{"messageIds": […]}``.
+
+    Raises:
+        RequestError: naming each field that cannot be accepted.
+    """
+    given = Fields(values)
+    message_ids: list[str] = given.read("messageIds", fields.list_of(fields.text, most=MOST_REDRIVEN))
+    given.finish()
+    return message_ids
+
+
 def read_order_id(value: Any) -> str:
     """Read an order id, a UUID.
 
@@ -174,6 +191,20 @@ def read_seq(value: Any) -> int:
     seq: int = given.read("afterSeq", fields.whole_number(0, 2**31 - 1), 0)
     given.finish()
     return seq
+
+
+def _only(caller: str) -> Callable[[Any], str]:
+    """Read a user that may be no other than the caller."""
+
+    def read(value: Any) -> str:
+        if value != caller:
+            problem = f"{shown(value)} is not the user of the token; leave it out, or send that user"
+            raise RequestError(
+                HTTPStatus.FORBIDDEN, "An order may be placed for oneself only: see userId.", errors={"userId": problem}
+            )
+        return caller
+
+    return read
 
 
 def _read_conditions(given: Fields, order_type: OrderType | None) -> tuple[Decimal | None, Decimal | None]:

@@ -11,13 +11,15 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from chalice.app import Response, WebsocketEvent
+from chalice.app import AuthRequest, AuthResponse, Response, WebsocketEvent
 
 from chalicelib.exact_json import encode_json
-from chalicelib.observability import logger
+from chalicelib.observability import count, flush_metrics, logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.web.answers import Answer
+from chalicelib.web.identity import Caller, authorizer_context
 from chalicelib.web.problems import Problem, RequestError, refusal_of
+from chalicelib.web.tokens import TokenRefused
 
 
 def answered(view: Callable[..., object]) -> Callable[..., Response]:
@@ -52,6 +54,33 @@ def connected(view: Callable[[WebsocketEvent], None]) -> Callable[[WebsocketEven
         return {"statusCode": HTTPStatus.OK}
 
     return answer
+
+
+def authorized(view: Callable[[AuthRequest], Caller]) -> Callable[[AuthRequest], AuthResponse]:
+    """Turn whose a token is into what API Gateway asks its authorizer for, and a refused token into a 401.
+
+    The policy allows every route: API Gateway keeps it for a token, and asks it about the next call as well, whichever
+    that is. What a caller may do beyond calling, the views decide. Middleware does not stand around authorizers.
+    """
+
+    @wraps(view)
+    def answer(request: AuthRequest) -> AuthResponse:
+        try:
+            caller = view(request)
+        except TokenRefused as refused:
+            logger.warning(f"token refused: {refused}")
+            count("TokensRefused")
+            # The one error that API Gateway answers with a 401 is the one with this text.
+            raise Unauthorized("Unauthorized") from None
+        finally:
+            flush_metrics()
+        return AuthResponse(routes=["*"], principal_id=caller.user_id or "", context=authorizer_context(caller))
+
+    return answer
+
+
+class Unauthorized(Exception):
+    """What the authorizer fails with for a token that is not good."""
 
 
 def as_problem(request: Any, get_response: Callable[[Any], Response]) -> Response:

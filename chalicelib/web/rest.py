@@ -1,25 +1,41 @@
 """What each REST call answers, apart from how Chalice carries it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 
 from chalicelib.clock import Clock
 from chalicelib.exact_json import encode_json
 from chalicelib.execution.cancellation import Cancellation
+from chalicelib.execution.dead_letters import DeadLetters
 from chalicelib.execution.intake import Intake
 from chalicelib.observability import logger
 from chalicelib.orders.order import Order
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.router import Router
+from chalicelib.store.dead_letters import DeadLetter
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.viewers import Viewers
 from chalicelib.triggers.launches import Launches
-from chalicelib.web.answers import AcceptedOrder, Answer, Health, LaunchTaken, OrderHistory, OrderPage, Quotes
+from chalicelib.web.answers import (
+    AcceptedOrder,
+    Answer,
+    DeadLetterList,
+    Health,
+    LaunchTaken,
+    ListedDeadLetter,
+    OrderHistory,
+    OrderPage,
+    Quotes,
+    StreamTicket,
+)
+from chalicelib.web.identity import OPERATE, Caller, Identification
 from chalicelib.web.problems import RequestError, unknown_order
 from chalicelib.web.requests import (
     read_launch,
+    read_message_ids,
     read_object,
     read_order,
     read_order_id,
@@ -37,12 +53,15 @@ class Rest:
     """The REST API. Every method returns what is to be written as JSON, or JSON already written as bytes.
 
     Besides what a method names, any of them may raise ``ResourceUnavailable``; ``problems.refusal_of`` says what a
-    client is told of each error.
+    client is told of each error. Those that are about a user's own things take the caller: what belongs to others is
+    answered like what does not exist.
     """
 
     intake: Intake
     cancellation: Cancellation
     launches: Launches
+    dead_letters: DeadLetters
+    identification: Identification
     store: OrderStore
     viewers: Viewers
     router: Router
@@ -51,22 +70,24 @@ class Rest:
     probes: Mapping[str, Probe]
     clock: Clock
 
-    def place_order(self, body: bytes | str, idempotency_key: str | None) -> AcceptedOrder:
+    def place_order(self, caller: Caller, body: bytes | str, idempotency_key: str | None) -> AcceptedOrder:
         """``POST /api/orders/execute``: accept an order.
 
         Raises:
-            RequestError: 400 for what it says, 413 for its size.
+            RequestError: 400 for what it says, 403 for another user's, 413 for its size.
             IdempotencyConflict: its key belongs to another order.
             TooLate: its time is up.
         """
-        order = self.intake.place(read_order(read_object(body), idempotency_key, now=self.clock.now()))
+        values = read_object(body)
+        request = read_order(values, idempotency_key, now=self.clock.now(), caller=caller.user_id)
+        order = self.intake.place(request)
         return AcceptedOrder(
             order_id=order.order_id,
             status=order.status,
             web_socket_url=f"{self.websocket_url}?orderId={order.order_id}",
         )
 
-    def order(self, order_id: str) -> bytes:
+    def order(self, caller: Caller, order_id: str) -> bytes:
         """``GET /api/orders/{id}``: from Redis while it is active, else from Postgres.
 
         Raises:
@@ -74,11 +95,11 @@ class Rest:
         """
         order_id = read_order_id(order_id)
         try:
-            if state := self.viewers.read_state(order_id):
+            if state := self.viewers.read_state(order_id, caller.user_id):
                 return state
         except ResourceUnavailable as unavailable:
             logger.warning(f"read from Postgres: {unavailable}", orderId=order_id)
-        order = self.store.find(order_id)
+        order = self.store.find(order_id, caller.user_id)
         if order is None:
             raise unknown_order(order_id)
         state = encode_json(order)
@@ -88,7 +109,7 @@ class Rest:
             logger.warning(f"not kept in Redis: {unavailable}", orderId=order_id)
         return state
 
-    def cancel(self, order_id: str) -> Order:
+    def cancel(self, caller: Caller, order_id: str) -> Order:
         """``DELETE /api/orders/{id}``: cancel what has not been submitted; the answer is the cancelled order.
 
         Raises:
@@ -96,7 +117,7 @@ class Rest:
             NotCancellable: it is too late.
         """
         order_id = read_order_id(order_id)
-        order = self.cancellation.cancel(order_id)
+        order = self.cancellation.cancel(order_id, caller.user_id)
         if order is None:
             raise unknown_order(order_id)
         return order
@@ -127,26 +148,26 @@ class Rest:
             orders_woken=woken,
         )
 
-    def events(self, order_id: str) -> OrderHistory:
+    def events(self, caller: Caller, order_id: str) -> OrderHistory:
         """``GET /api/orders/{id}/events``: the order's history, oldest first.
 
         Raises:
             RequestError: 400 for an id that is none, 404 for one that is not known.
         """
         order_id = read_order_id(order_id)
-        events = self.store.events(order_id)
+        events = self.store.events(order_id, owner=caller.user_id)
         if not events:
             raise unknown_order(order_id)
         return OrderHistory(order_id=order_id, events=events)
 
-    def orders(self, query: Mapping[str, str]) -> OrderPage:
-        """``GET /api/orders``: a page of orders, newest first, and the cursor of the next one.
+    def orders(self, caller: Caller, query: Mapping[str, str]) -> OrderPage:
+        """``GET /api/orders``: a page of the caller's orders, newest first, and the cursor of the next one.
 
         Raises:
             RequestError: 400 for what it says.
         """
         page = read_page(query)
-        found = self.store.page(status=page.status, limit=page.limit + 1, before=page.before)
+        found = self.store.page(status=page.status, limit=page.limit + 1, before=page.before, owner=caller.user_id)
         orders = found[: page.limit]
         next_cursor = write_cursor(orders[-1]) if len(found) > page.limit else None
         return OrderPage(orders=orders, next_cursor=next_cursor)
@@ -171,6 +192,33 @@ class Rest:
             errors=route.errors,
         )
 
+    def issue_ticket(self, caller: Caller) -> StreamTicket:
+        """``POST /api/stream/tickets``: a ticket for one WebSocket connection.
+
+        Raises:
+            RequestError: 409, no ticket is needed.
+        """
+        ticket = self.identification.issue_ticket(caller)
+        return StreamTicket(ticket=ticket.text, expires_at=self.clock.now() + timedelta(seconds=ticket.seconds))
+
+    def list_dead_letters(self, caller: Caller) -> DeadLetterList:
+        """``GET /api/dead-letters``: the messages that could not be processed, oldest first.
+
+        Raises:
+            RequestError: 403, the caller is no operator.
+        """
+        caller.require_scope(OPERATE)
+        return _listed(self.dead_letters.waiting())
+
+    def redrive(self, caller: Caller, body: bytes | str) -> DeadLetterList:
+        """``POST /api/dead-letters/redrive``: put dead letters back on their queues; the answer says which.
+
+        Raises:
+            RequestError: 403, the caller is no operator; 400 for what it says, 413 for its size.
+        """
+        caller.require_scope(OPERATE)
+        return _listed(self.dead_letters.redrive(read_message_ids(read_object(body))))
+
     def health(self) -> Answer:
         """``GET /health``: which parts answer; 503 when Postgres, without which no order is taken, does not."""
         with ThreadPoolExecutor(len(self.probes)) as pool:
@@ -180,6 +228,21 @@ class Rest:
             parts={part: "up" if up else "down" for part, up in answers.items()},
         )
         return Answer(health, HTTPStatus.OK if answers["postgres"] else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _listed(letters: Iterable[DeadLetter]) -> DeadLetterList:
+    return DeadLetterList(
+        dead_letters=[
+            ListedDeadLetter(
+                message_id=letter.message_id,
+                queue=letter.queue,
+                order_id=letter.order_id,
+                reason=letter.reason,
+                buried_at=letter.buried_at,
+            )
+            for letter in letters
+        ]
+    )
 
 
 def _answers(probe: Probe) -> bool:

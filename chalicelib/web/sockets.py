@@ -17,6 +17,7 @@ from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.viewers import Viewers
+from chalicelib.web.identity import ANYBODY, Caller, Identification
 from chalicelib.web.problems import Problem, RequestError, invalid, refusal_of, shown, unknown_order
 from chalicelib.web.requests import read_object, read_order, read_order_id, read_seq
 
@@ -32,19 +33,27 @@ class Sockets:
     viewers: Viewers
     publisher: Publisher
     replay_queue: Queue
+    identification: Identification
     clock: Clock
 
     def connect(self, connection_id: str, query: Mapping[str, str]) -> None:
         """Open a connection; with ``orderId`` it listens to that order, from ``afterSeq`` on.
 
         Nothing can be sent to it before this has returned, so its history is sent from the replay queue.
+
+        Raises:
+            RequestError: 401, it has no ticket that is good.
         """
+        caller = self.identification.of_new_connection(connection_id, query)
         if "orderId" not in query:
             return
         message: dict[str, Any] = {"connectionId": connection_id}
         try:
             message["orderId"] = order_id = read_order_id(query["orderId"])
             after_seq = read_seq(query.get("afterSeq", "0"))
+            # Before it listens: a viewer is served by whoever publishes next, and nobody asks again whose it is.
+            if caller is not ANYBODY and self.store.find(order_id, caller.user_id) is None:
+                raise unknown_order(order_id)
             self.viewers.add(order_id, connection_id, after_seq, replay=True, opened_for=True)
         except RequestError as refused:
             message["error"] = refused.problem
@@ -72,12 +81,13 @@ class Sockets:
     def receive(self, connection_id: str, body: str) -> None:
         """Do what a message asks for, or answer why not."""
         try:
+            caller = self.identification.of_connection(connection_id)
             values = read_object(body)
             action = values.pop("action", None)
             if action == "execute":
-                self._execute(connection_id, values)
+                self._execute(connection_id, caller, values)
             elif action == "subscribe":
-                self._subscribe(connection_id, values)
+                self._subscribe(connection_id, caller, values)
             elif action == "unsubscribe":
                 self._unsubscribe(connection_id, values)
             elif action == "ping":
@@ -96,9 +106,9 @@ class Sockets:
         """Forget a connection that was closed."""
         self.viewers.forget(connection_id)
 
-    def _execute(self, connection_id: str, values: dict[str, Any]) -> None:
+    def _execute(self, connection_id: str, caller: Caller, values: dict[str, Any]) -> None:
         """Place an order and stream it on this connection; its first event is the acknowledgement."""
-        request = read_order(values, now=self.clock.now())
+        request = read_order(values, now=self.clock.now(), caller=caller.user_id)
         order = self.intake.place(request, before_publishing=lambda order_id: self._listen(connection_id, order_id))
         try:
             # An order that was there already publishes nothing now; a new one has nothing left to replay.
@@ -116,10 +126,10 @@ class Sockets:
         except ResourceUnavailable as down:
             logger.warning(f"not streamed to {connection_id}: {down}", orderId=order_id)
 
-    def _subscribe(self, connection_id: str, values: dict[str, Any]) -> None:
+    def _subscribe(self, connection_id: str, caller: Caller, values: dict[str, Any]) -> None:
         order_id, after_seq = read_order_id(values.pop("orderId", None)), read_seq(values.pop("afterSeq", 0))
         _refuse_leftovers(values)
-        if self.store.find(order_id) is None:
+        if self.store.find(order_id, caller.user_id) is None:
             raise unknown_order(order_id)
         if not self.viewers.add(order_id, connection_id, after_seq, replay=True):
             raise RequestError(HTTPStatus.CONFLICT, f"This connection listens to order {order_id} already.")

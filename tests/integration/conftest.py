@@ -1,5 +1,6 @@
 """An engine for each test: on the real Postgres and Redis, moto's SQS, and recorded WebSockets."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import boto3
 import moto.sqs.models
 import pytest
 import redis
+from chalice.local import LocalGatewayAuthorizer, NotAuthorizedError
 from chalice.test import Client, HTTPResponse
 from moto import mock_aws
 
@@ -15,6 +17,7 @@ from chalicelib.clock import Clock
 from chalicelib.config import load_settings
 from chalicelib.engine import Engine
 from chalicelib.exact_json import decode_json, encode_json
+from chalicelib.web.responses import Unauthorized
 from infra.local.postgres import LocalPostgres
 from infra.local.redis import LocalRedis
 from tests.builders import order_body
@@ -106,11 +109,24 @@ class Answer(NamedTuple):
     headers: dict[str, str]
 
 
+class Gateway(LocalGatewayAuthorizer):
+    """API Gateway's part before the app is called: it asks the authorizer where the deployed template tells it to."""
+
+    def authorize(self, raw_path: str, lambda_event: Any, lambda_context: Any) -> Any:
+        if app.engine().settings.auth_mode == "open":
+            return lambda_event, lambda_context
+        try:
+            return super().authorize(raw_path, lambda_event, lambda_context)
+        except Unauthorized as refused:
+            raise NotAuthorizedError({}, json.dumps({"message": str(refused)}).encode()) from refused
+
+
 class Api:
     """The REST API as a client calls it."""
 
     def __init__(self) -> None:
         self._http = Client(app.app).http
+        self._http._local_gateway._authorizer = Gateway(app.app)
 
     def get(self, path: str, **headers: str) -> Answer:
         return _answer(self._http.get(path, headers=headers))

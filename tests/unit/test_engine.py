@@ -1,13 +1,21 @@
 """The engine put together."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from chalicelib import config
 from chalicelib.clock import Clock
-from chalicelib.config import load_settings
+from chalicelib.config import SET_BY_THE_TEMPLATE, load_settings
 from chalicelib.engine import Engine, engine
 from chalicelib.resources import aws
 from chalicelib.resources.management_api import ManagementApi
+
+PROJECT = Path(__file__).parents[2]
 
 
 def test_a_process_has_one_engine_with_its_settings(monkeypatch):
@@ -31,6 +39,27 @@ def test_parts_are_made_once_and_need_no_server_to_be_made():
     assert isinstance(made.connections, ManagementApi)
 
 
+def modules_of_a_process(handler):
+    """Return what is loaded in a Lambda process that will call ``handler``, once it has started."""
+    code = "import app, json, sys; print(json.dumps(sorted(sys.modules)))"
+    settings = {"AWS_LAMBDA_FUNCTION_NAME": "a-function", "_HANDLER": handler, "AWS_DEFAULT_REGION": "us-east-1"}
+    settings |= {**dict.fromkeys(SET_BY_THE_TEMPLATE, "http://127.0.0.1:1"), "PATH": os.environ["PATH"]}
+    started = subprocess.run(
+        [sys.executable, "-c", code], env=settings, cwd=PROJECT, capture_output=True, check=True, text=True
+    )
+    return json.loads(started.stdout)
+
+
+def test_a_process_loads_what_checks_tokens_only_if_it_is_the_authorizers():
+    authorizer, another = modules_of_a_process("app.authorize"), modules_of_a_process("app.app")
+
+    for_tokens, for_all_else = {"jwt", "cryptography.hazmat"}, {"redis", "boto3"}
+    assert for_tokens <= set(authorizer)
+    assert for_all_else <= set(another)
+    assert not for_all_else & set(authorizer)
+    assert not for_tokens & set(another)
+
+
 @pytest.fixture
 def fresh_clients():
     """Clients made here must not serve other tests, whose cloud is another."""
@@ -48,5 +77,7 @@ def test_a_process_prepares_itself_without_a_server(monkeypatch):
     )
 
     made.prepare()
+
+    made.prepare_authorizer()
 
     assert made.order_queue.open() is made.settlement_queue.open(), "queues share a client"

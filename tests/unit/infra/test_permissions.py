@@ -14,7 +14,7 @@ FUNCTIONS = sorted(CONFIG["lambda_functions"])
 
 EXECUTION = {"OrdersQueue", "PriorityQueue"}
 SENDS_TO = {
-    "api_handler": {*EXECUTION, "ReplaysQueue"},
+    "api_handler": {*EXECUTION, "SettlementsQueue", "ReplaysQueue"},
     "websocket_connect": {"ReplaysQueue"},
     "websocket_message": {*EXECUTION, "ReplaysQueue"},
     # A consumer sends a fresh copy to its own queue when an outage has used a message up.
@@ -40,8 +40,8 @@ PUSHES = {
     *("replay_events", "bury_order", "watch_market", "dead_letters"),
 }
 VERIFIES_LAUNCHES = {"api_handler"}
-NEEDS_NO_DATABASE = {"websocket_disconnect"}
-NEEDS_NO_REDIS = {"steer_market", "migrate_database"}
+NEEDS_NO_DATABASE = {"websocket_disconnect", "authorize"}
+NEEDS_NO_REDIS = {"steer_market", "migrate_database", "authorize"}
 
 CONNECTIONS = {
     "Fn::Sub": "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebsocketAPI}/ws/*/@connections/*"

@@ -143,9 +143,8 @@ def test_a_lease_outlives_its_worker():
 
 
 def test_every_function_of_the_app_is_configured():
-    functions = {source.name for source in app.event_sources} | {
-        function.name for function in app.pure_lambda_functions
-    }
+    named = (app.event_sources, app.pure_lambda_functions, app.builtin_auth_handlers)
+    functions = {function.name for functions in named for function in functions}
 
     assert set(CONFIG["lambda_functions"]) == functions | WEBSOCKET_HANDLERS | {"api_handler"}
 
@@ -177,6 +176,8 @@ def test_the_defaults_of_the_template_are_those_of_the_settings():
         if "Default" in parameter
     }
 
+    # What is said to nobody must not be open to everybody; a laptop is.
+    assert (defaults.pop("AUTH_MODE"), load_settings({}).auth_mode) == ("jwt", "open")
     assert load_settings(defaults) == load_settings({})
 
 
@@ -200,6 +201,23 @@ def test_the_template_takes_the_log_levels_that_the_settings_take():
 @pytest.mark.parametrize("parameter", ["DatabaseUrl", "RedisUrl", "LaunchWebhookSecret"])
 def test_what_holds_a_password_is_not_shown(parameter):
     assert TEMPLATE["Parameters"][parameter]["NoEcho"] is True
+
+
+def test_what_api_gateway_answers_by_itself_is_a_problem_as_well():
+    answers = SINGLE["RestAPI"]["Properties"]["DefinitionBody"]["x-amazon-apigateway-gateway-responses"]
+
+    assert {"UNAUTHORIZED", "ACCESS_DENIED", "AUTHORIZER_FAILURE", "THROTTLED", "DEFAULT_4XX", "DEFAULT_5XX"} <= {
+        *answers
+    }
+    for kind, answer in answers.items():
+        assert answer["responseParameters"]["gatewayresponse.header.Content-Type"] == "'application/problem+json'", kind
+        template = answer["responseTemplates"]["application/json"]
+        problem = json.loads(template.replace("$context.error.messageString", '"a message"'))
+        assert problem["title"], kind
+        assert problem["detail"], kind
+        assert str(problem.get("status")) == str(answer.get("statusCode")), kind
+    assert answers["UNAUTHORIZED"]["responseParameters"]["gatewayresponse.header.WWW-Authenticate"] == "'Bearer'"
+    assert answers["AUTHORIZER_FAILURE"]["statusCode"] == "503"
 
 
 # --- Secrets ---
@@ -435,8 +453,9 @@ def test_every_function_has_alarms_for_errors_and_throttles(packaged):
         if isinstance(resource, dict) and resource["Type"] == "AWS::Serverless::Function"
     }
 
-    # A deployment tells itself that a migration failed.
-    assert set(watched) == functions - {"MigrateDatabase"}
+    # A deployment tells itself that a migration failed. The authorizer fails for each token that it refuses; where it
+    # fails otherwise, or is not run, clients get a 5XX, which has an alarm of its own.
+    assert set(watched) == functions - {"MigrateDatabase", "Authorize"}
     errors, throttles = body["${Function}Errors"]["Properties"], body["${Function}Throttles"]["Properties"]
     assert (errors["MetricName"], errors["Statistic"], errors["Threshold"], errors["Period"]) == (
         "Errors",
