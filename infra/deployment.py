@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from chalicelib.config import PRIORITY_SLOTS, Settings, load_settings
+from chalicelib.config import PRIORITY_SLOTS, Settings, SettingsError, load_settings
 from infra.cloud import APPLICATION, Target
 from infra.cloudformation import Change
 from infra.packaging import Package, Template
@@ -93,13 +93,18 @@ def plan_deployment(target: Target, package: Package, account: str, environment:
     """Decide what to deploy.
 
     Raises:
-        DeployError: a template parameter has no value.
+        DeployError: a template parameter has no value, or one that the functions would refuse to start with.
     """
-    if not target.emulated:
+    if target.emulated:
+        environment = {**environment, "AUTH_MODE": environment.get("AUTH_MODE") or "open"}
+    else:
         refuse_secrets(environment)
         environment = {"DATA_PREFIX": target.data_prefix, **environment}
     parameters = template_parameters(package.template, environment)
+    _check_authentication(parameters)
     template = adapt_for_emulator(package.template, parameters) if target.emulated else package.template
+    if parameters.get("AuthMode") == "open":
+        template = without_authorizer(template)
     bucket = bucket_of(target, account)
     archive = Upload(key=f"{target.stage}/{package.archive_digest}.zip", content=package.archive)
     body = json.dumps(point_functions_at(template, bucket, archive.key)).encode()
@@ -215,6 +220,29 @@ def _with_numbers(part: Any, numbers: Mapping[str, int]) -> Any:
     return {key: _with_numbers(value, numbers) for key, value in part.items()}
 
 
+def without_authorizer(template: Template) -> Template:
+    """Return the template with a REST API that asks for no token.
+
+    API Gateway refuses a request without one before it asks the authorizer, so that could not let anybody in.
+    """
+    resources = template["Resources"]
+    return {**template, "Resources": {**resources, "RestAPI": _asking_nobody(resources["RestAPI"])}}
+
+
+def _asking_nobody(api: dict[str, Any]) -> dict[str, Any]:
+    definition = {
+        name: part for name, part in api["Properties"]["DefinitionBody"].items() if name != "securityDefinitions"
+    }
+    definition["paths"] = {
+        path: {
+            method: {name: part for name, part in operation.items() if name != "security"}
+            for method, operation in operations.items()
+        }
+        for path, operations in definition["paths"].items()
+    }
+    return {**api, "Properties": {**api["Properties"], "DefinitionBody": definition}}
+
+
 def point_functions_at(template: Template, bucket: str, key: str) -> Template:
     """Return the template with every function's code taken from this object."""
     resources = dict(template["Resources"])
@@ -244,6 +272,18 @@ def template_parameters(template: Template, environment: Mapping[str, str]) -> d
     if missing:
         raise DeployError("\n".join(missing))
     return values
+
+
+def _check_authentication(parameters: Mapping[str, str]) -> None:
+    """Check whom the functions will let in: of all settings, only the template's default of this is another than ours.
+
+    Raises:
+        DeployError: every function would fail at its start.
+    """
+    try:
+        load_settings({environment_variable(name): parameters[name] for name in parameters if name.startswith("Auth")})
+    except SettingsError as wrong:
+        raise DeployError(f"The functions could not start with these settings:\n{wrong}") from wrong
 
 
 def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:

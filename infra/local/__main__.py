@@ -14,6 +14,7 @@ from infra.local.stack import DATA_DIR, Stack
 EXIT_FAILED = 1
 TERMINATIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ORDER = '{"userId":"u1","orderType":"market","tokenIn":"SOL","tokenOut":"USDC","amount":1.5}'
+ORDER_OF_THE_TOKENS_USER = '{"orderType":"market","tokenIn":"SOL","tokenOut":"USDC","amount":1.5}'
 
 
 def main() -> int:
@@ -73,9 +74,7 @@ def _print_addresses(stack: Stack, seconds: float) -> None:
         f"""
 The engine is ready ({seconds:.1f} s). In another terminal:
 
-  curl -X POST {stack.url}/api/orders/execute -H 'Content-Type: application/json' \\
-    -d '{ORDER}'
-  npx wscat -c "{stack.websocket_url}?orderId=<orderId>"
+{_first_steps(stack)}
 
   HTTP       {stack.url}
   WebSocket  {stack.websocket_url}
@@ -87,6 +86,19 @@ The engine is ready ({seconds:.1f} s). In another terminal:
 Ctrl-C stops everything.""",
         flush=True,
     )
+
+
+def _first_steps(stack: Stack) -> str:
+    if not stack.asks_for_tokens:
+        return f"""\
+  curl -X POST {stack.url}/api/orders/execute -H 'Content-Type: application/json' \\
+    -d '{ORDER}'
+  npx wscat -c "{stack.websocket_url}?orderId=<orderId>\""""
+    return f"""\
+  curl -X POST {stack.url}/api/orders/execute -H 'Content-Type: application/json' \\
+    -H "Authorization: Bearer $TOKEN" -d '{ORDER_OF_THE_TOKENS_USER}'
+  curl -X POST {stack.url}/api/stream/tickets -H "Authorization: Bearer $TOKEN"
+  npx wscat -c "{stack.websocket_url}?orderId=<orderId>&ticket=<ticket>\""""
 
 
 if __name__ == "__main__":

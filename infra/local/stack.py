@@ -37,9 +37,10 @@ OWN_SERVERS: Mapping[str, str] = {
     "REDIS_URL": "",
     "REDIS_HOST": "",
     "LAUNCH_WEBHOOK_SECRET": "",
+    "AUTH_MODE": "open",
 }
 """Settings of a stack that is measured or broken: it starts servers of its own, whatever this process's environment
-names, and signs launches with its own secret."""
+names, signs launches with its own secret, and asks nobody who they are."""
 FIRST_SCHEDULED_EVENT = {
     "version": "0",
     "id": "start",
@@ -118,6 +119,10 @@ class Stack:
         self.url = self.websocket_url = self.aws_endpoint_url = ""
         self.database_url = self._settings.database_url
         self.redis_url = self._settings.redis_url
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        return self._settings.auth_mode == "jwt"
 
     @property
     def logs(self) -> Path:
@@ -286,6 +291,7 @@ class Stack:
             "WEBSOCKET_URL": self.websocket_url,
             "EMULATOR_URL": self.aws_endpoint_url,
             "LAUNCH_WEBHOOK_SECRET": self._settings.launch_webhook_secret or LAUNCH_WEBHOOK_SECRET,
+            "AUTH_MODE": self._settings.auth_mode,
             **slots(self._settings),
         }
 

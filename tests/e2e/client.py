@@ -72,10 +72,11 @@ class Socket:
 
 @dataclass(frozen=True)
 class Client:
-    """Speaks to the engine at ``url`` and ``websocket_url``."""
+    """Speaks to the engine at ``url`` and ``websocket_url``, with a token where it has one."""
 
     url: str
     websocket_url: str
+    token: str | None = None
 
     def request(
         self, method: str, path: str, body: str | bytes | None = None, headers: Mapping[str, str] | None = None
@@ -86,7 +87,8 @@ class Client:
         connection = HTTPConnection(address.hostname, address.port, timeout=PATIENCE_SECONDS)
         try:
             content_type = {} if body is None else {"Content-Type": "application/json"}
-            connection.request(method, path, body, {**content_type, **(headers or {})})
+            authorization = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+            connection.request(method, path, body, {**content_type, **authorization, **(headers or {})})
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(answer.status, named, parse(answer.read()))

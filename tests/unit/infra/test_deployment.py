@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from chalice.deploy.swagger import CFNSwaggerGenerator
 
+from app import app
 from chalicelib.config import SettingsError
 from infra.cloud import Target
 from infra.cloudformation import Change
@@ -22,6 +24,7 @@ from infra.deployment import (
     point_functions_at,
     resolve_settings,
     template_parameters,
+    without_authorizer,
 )
 from infra.packaging import Package
 
@@ -98,6 +101,84 @@ def test_adapting_leaves_the_template_as_it_was():
     point_functions_at(TEMPLATE, "bucket", "key")
 
     assert json.dumps(TEMPLATE) == before
+
+
+# --- Who is asked for a token ---
+
+
+@pytest.fixture(scope="module")
+def packaged():
+    """Return the REST API as Chalice packages it."""
+    definition = json.loads(json.dumps(CFNSwaggerGenerator().generate_swagger(app, None)))
+    return {"Resources": {"RestAPI": {"Type": "AWS::Serverless::Api", "Properties": {"DefinitionBody": definition}}}}
+
+
+def definition_of(template):
+    return template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+
+
+def operations_of(template):
+    paths = definition_of(template)["paths"]
+    return {(method, path): paths[path][method] for path in paths for method in paths[path]}
+
+
+def test_the_packaged_api_asks_the_authorizer_about_all_but_what_is_for_everybody(packaged):
+    unasked = {path for (_, path), operation in operations_of(packaged).items() if "security" not in operation}
+    (authorizer,) = definition_of(packaged)["securityDefinitions"].values()
+
+    assert unasked == {"/health", "/api/launches", "/", "/{proxy+}"}
+    assert authorizer["name"] == "Authorization"
+    assert "${Authorize.Arn}" in json.dumps(authorizer["x-amazon-apigateway-authorizer"])
+    assert authorizer["x-amazon-apigateway-authorizer"]["authorizerResultTtlInSeconds"] == 60
+
+
+def test_an_open_api_asks_nobody_and_is_the_same_for_the_rest(packaged):
+    before = json.dumps(packaged)
+    opened = without_authorizer(packaged)
+
+    assert json.dumps(packaged) == before
+    assert "securityDefinitions" not in definition_of(opened)
+    for route, operation in operations_of(packaged).items():
+        assert operations_of(opened)[route] == {key: part for key, part in operation.items() if key != "security"}
+
+
+AUTH = {
+    "AuthMode": {"Type": "String", "Default": "jwt"},
+    "AuthIssuer": {"Type": "String", "Default": ""},
+    "AuthAudience": {"Type": "String", "Default": ""},
+}
+TOKENS = {"AUTH_ISSUER": "https://issuer.example", "AUTH_AUDIENCE": "engine"}
+
+
+@pytest.fixture
+def deployed(packaged):
+    """Plan the deployment of the packaged API; return whether it asks for tokens."""
+
+    def asks(stage, **environment):
+        template = {**packaged, "Parameters": AUTH}
+        planned = plan_deployment(Target(stage=stage), package(template), "1", environment)
+        return "securityDefinitions" in definition_of(json.loads(planned.template)), planned.parameters["AuthMode"]
+
+    return asks
+
+
+@pytest.mark.parametrize("stage", ["prod", "local"])
+def test_the_api_asks_for_tokens_where_the_functions_want_them(deployed, stage):
+    assert deployed(stage, AUTH_MODE="jwt", **TOKENS) == (True, "jwt")
+    assert deployed(stage, AUTH_MODE="open") == (False, "open")
+
+
+@pytest.mark.parametrize("environment", [{}, {"AUTH_MODE": ""}])
+def test_where_nothing_is_said_aws_asks_for_tokens_and_an_emulator_does_not(deployed, environment):
+    assert deployed("prod", **TOKENS, **environment) == (True, "jwt")
+    assert deployed("localstack", **environment) == (False, "open")
+
+
+def test_what_the_functions_would_refuse_is_refused_before_anything_is_deployed(deployed):
+    with pytest.raises(DeployError, match="AUTH_ISSUER is not set") as refused:
+        deployed("prod")
+
+    assert "AUTH_AUDIENCE is not set" in str(refused.value)
 
 
 def test_every_function_takes_its_code_from_the_uploaded_package():

@@ -1,0 +1,144 @@
+"""A stack that asks for tokens, of an issuer on this machine: over HTTP and WebSocket, through the real gateway.
+
+Every way to be refused is in ``tests/integration/test_authorization.py``; here, that the gateway asks at all.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from infra.local.stack import Stack
+from tests.builders import STEPS
+from tests.e2e.client import MARKET_ORDER, Client
+from tests.issuer import LocalIssuer, private_key
+
+REFUSED = 403
+"""How the emulated gateway answers every connection that ``$connect`` refuses; AWS answers with the function's 401."""
+ORDER = {name: value for name, value in MARKET_ORDER.items() if name != "userId"}
+
+
+@pytest.fixture(scope="module")
+def token_issuer() -> Iterator[LocalIssuer]:
+    with LocalIssuer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def secure(make_data_dir: Callable[[], Path], settings: dict[str, str], token_issuer: LocalIssuer) -> Iterator[Stack]:
+    """A stack of its own, which asks for tokens."""
+    with Stack(port=0, data_dir=make_data_dir(), environment={**settings, **token_issuer.settings}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def as_user(secure: Stack, token_issuer: LocalIssuer) -> Callable[[str], Client]:
+    return lambda name: Client(secure.url, secure.websocket_url, token_issuer.token(name))
+
+
+@pytest.fixture
+def nobody(secure: Stack) -> Client:
+    return Client(secure.url, secure.websocket_url)
+
+
+def ticket_of(client: Client) -> str:
+    answer = client.request("POST", "/api/stream/tickets")
+    assert answer.status == 200, answer
+    ticket: str = answer.body["ticket"]
+    return ticket
+
+
+def refusal(client: Client, **query: str) -> int:
+    """Return the status that refuses a WebSocket connection."""
+    with pytest.raises(InvalidStatus) as refused, client.socket(**query):
+        pass
+    return refused.value.response.status_code
+
+
+def test_an_order_is_placed_with_a_token_and_streamed_with_a_ticket(as_user: Callable[[str], Client]) -> None:
+    ann = as_user("ann")
+    placed = ann.post("/api/orders/execute", ORDER)
+    order_id = placed.body["orderId"]
+
+    assert "ticket" not in placed.body["webSocketUrl"]
+    with ann.socket(orderId=order_id, ticket=ticket_of(ann)) as socket:
+        events = socket.events_until_end()
+        assert socket.close_code() == 1000
+
+    assert [event["event"] for event in events] == STEPS
+    assert ann.get(f"/api/orders/{order_id}").body["userId"] == "ann"
+    assert [order["orderId"] for order in ann.get("/api/orders").body["orders"]] == [order_id]
+
+
+def test_an_order_is_placed_and_streamed_on_a_connection_that_a_ticket_opened(as_user: Callable[[str], Client]) -> None:
+    bob = as_user("bob")
+    with bob.socket(ticket=ticket_of(bob)) as socket:
+        socket.send({"action": "execute", **ORDER})
+        events = socket.events_until_end()
+
+    assert bob.get(f"/api/orders/{events[0]['orderId']}").body["userId"] == "bob"
+
+
+def test_the_order_of_another_user_does_not_exist(as_user: Callable[[str], Client]) -> None:
+    ann, eve = as_user("ann"), as_user("eve")
+    order_id = ann.post("/api/orders", {**ORDER, "orderType": "limit", "limitPrice": 1}).body["orderId"]
+
+    for method, path in (("GET", ""), ("GET", "/events"), ("DELETE", "")):
+        assert eve.request(method, f"/api/orders/{order_id}{path}").status == 404
+    with eve.socket(ticket=ticket_of(eve)) as socket:
+        assert socket.ask({"action": "subscribe", "orderId": order_id})["error"]["status"] == 404
+    with eve.socket(ticket=ticket_of(eve), orderId=order_id) as socket:
+        assert socket.receive()["error"]["status"] == 404
+        assert socket.close_code() == 1000
+    assert eve.get("/api/orders").body["orders"] == []
+    assert ann.request("DELETE", f"/api/orders/{order_id}").body["status"] == "cancelled"
+
+
+def test_without_a_good_token_nothing_is_served(
+    nobody: Client, secure: Stack, token_issuer: LocalIssuer, as_user: Callable[[str], Client]
+) -> None:
+    expired, forged = (
+        Client(secure.url, secure.websocket_url, token)
+        for token in (
+            token_issuer.token(exp=int(time.time()) - 60),
+            token_issuer.token(key=private_key("forged")),
+        )
+    )
+
+    for client in (nobody, expired, forged):
+        assert client.post("/api/orders/execute", ORDER).status == 401
+        assert client.get("/api/orders").status == 401
+        assert client.request("POST", "/api/stream/tickets").status == 401
+    assert nobody.get("/health").status == 200
+    assert as_user("ann").get("/api/dead-letters").status == 403
+
+
+def test_without_a_good_ticket_no_connection_is_opened(nobody: Client, as_user: Callable[[str], Client]) -> None:
+    ann = as_user("ann")
+    ticket = ticket_of(ann)
+    with ann.socket(ticket=ticket) as socket:
+        assert socket.ask({"action": "ping"}) == {"event": "pong"}
+
+    assert refusal(nobody) == REFUSED
+    assert refusal(nobody, ticket="forged") == REFUSED
+    assert refusal(nobody, ticket=ticket) == REFUSED
+
+
+def test_a_launch_is_taken_by_its_signature(nobody: Client) -> None:
+    assert "signed" in nobody.post("/api/launches", {"pool": "p", "tokenIn": "WIF"}).body["detail"]
+
+
+def test_a_token_that_expires_while_the_gateway_remembers_it_is_refused(
+    secure: Stack, token_issuer: LocalIssuer
+) -> None:
+    expires_at = int(time.time()) + 4
+    client = Client(secure.url, secure.websocket_url, token_issuer.token("zoe", exp=expires_at))
+    assert client.get("/api/orders").status == 200
+
+    while time.time() < expires_at:
+        assert client.get("/health").status == 200
+    answer = client.get("/api/orders")
+
+    assert (answer.status, answer.body["detail"]) == (401, "The token has expired.")
