@@ -9,8 +9,12 @@ from pathlib import Path
 
 import psycopg
 
+from chalicelib.clock import Clock
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x6F72646572  # "order": any number will do, as long as everyone who migrates uses the same
+
+LOCK_PAUSE_SECONDS = 0.1
 
 
 def migrate(database_url: str, migrations: Path = MIGRATIONS) -> list[str]:
@@ -26,7 +30,7 @@ def migrate(database_url: str, migrations: Path = MIGRATIONS) -> list[str]:
     # Postgres releases this lock with the connection. yoyo's own lock is a row that outlives a killed process;
     # whoever holds ours knows that such a row is a leftover.
     with psycopg.connect(database_url, autocommit=True) as guard:
-        guard.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        _take_lock(guard)
         backend = yoyo.get_backend(_yoyo_url(database_url))
         with closing(backend.connection):
             backend.break_lock()
@@ -34,6 +38,13 @@ def migrate(database_url: str, migrations: Path = MIGRATIONS) -> list[str]:
                 missing = backend.to_apply(yoyo.read_migrations(str(migrations)))
                 backend.apply_migrations(missing)
                 return [migration.id for migration in missing]
+
+
+def _take_lock(guard: psycopg.Connection) -> None:
+    """Take the lock, or ask for it again and again: a statement that waited would keep an index from being made."""
+    clock = Clock()
+    while guard.execute("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK]).fetchone() != (True,):
+        clock.sleep(LOCK_PAUSE_SECONDS)
 
 
 def _yoyo_url(database_url: str) -> str:
