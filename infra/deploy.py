@@ -282,13 +282,13 @@ def _exists(look: Callable[..., Any], **what: str) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Deploy, or remove, as the command line says and print the outputs; returns the exit code."""
-    options = _options(arguments)
+    options = command_line(arguments)
     target = named_target(options)
     try:
         if options.delete:
             remove(target, report=print)
             return 0
-        environment = resolve_settings(os.environ)
+        environment = {**resolve_settings(os.environ), "OPEN_TO_ALL": opened_by_name(options)}
         outputs: Outputs = {}
         if options.only != "app" and has_data_stack(target, environment):
             outputs |= deploy_data(target, environment=environment, report=print)
@@ -302,10 +302,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def opened_by_name(options: argparse.Namespace) -> str:
+    """Return whether the command line opens the stage to everybody: its name must be said again.
+
+    Raises:
+        DeployError: another stage was named.
+    """
+    if options.open_to_all is None:
+        return "no"
+    if options.open_to_all != options.stage:
+        raise DeployError(f"--open-to-all names {options.open_to_all}, but {options.stage} is to be deployed.")
+    return "yes"
+
+
+def command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; one that makes no sense ends the process with an explanation."""
     parser = argparse.ArgumentParser(prog="python -m infra.deploy", description="Deploy the engine.")
     # Named each time, unlike where an engine is only asked: a deployment should not go where nobody meant it to.
     add_target_options(parser, default_stage=None)
+    parser.add_argument("--open-to-all", metavar="STAGE", help="let AUTH_MODE=open go to AWS: the stage's name again")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--only", choices=["data", "app"], help="one of the two stacks; by default the data stack first")
     what.add_argument("--delete", action="store_true", help="remove the engine; the data stack stays")

@@ -102,6 +102,8 @@ def plan_deployment(target: Target, package: Package, account: str, environment:
         environment = {"DATA_PREFIX": target.data_prefix, **environment}
     parameters = template_parameters(package.template, environment)
     _check_authentication(parameters)
+    if not target.emulated:
+        _refuse_open_access(target, parameters)
     template = adapt_for_emulator(package.template, parameters) if target.emulated else package.template
     if parameters.get("AuthMode") == "open":
         template = without_authorizer(template)
@@ -284,6 +286,20 @@ def _check_authentication(parameters: Mapping[str, str]) -> None:
         load_settings({environment_variable(name): parameters[name] for name in parameters if name.startswith("Auth")})
     except SettingsError as wrong:
         raise DeployError(f"The functions could not start with these settings:\n{wrong}") from wrong
+
+
+def _refuse_open_access(target: Target, parameters: Mapping[str, str]) -> None:
+    """Refuse to deploy an engine to AWS that asks nobody who they are, unless that was said by name.
+
+    Raises:
+        DeployError: it was not.
+    """
+    if parameters.get("AuthMode") == "open" and parameters.get("OpenToAll") != "yes":
+        raise DeployError(
+            f"AUTH_MODE=open would let whoever reaches {target.stack} see and place everybody's orders. Set "
+            "AUTH_MODE=jwt, AUTH_ISSUER and AUTH_AUDIENCE; or say that you want it: "
+            f"python -m infra.deploy --stage {target.stage} --open-to-all {target.stage}"
+        )
 
 
 def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:

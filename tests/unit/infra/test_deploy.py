@@ -7,7 +7,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.cloud import Target
-from infra.deploy import DEPLOY_TIMEOUT_SECONDS, POLL_SECONDS, Executor, deploy, deploy_data, remove
+from infra.deploy import (
+    DEPLOY_TIMEOUT_SECONDS,
+    POLL_SECONDS,
+    Executor,
+    command_line,
+    deploy,
+    deploy_data,
+    opened_by_name,
+    remove,
+)
 from infra.deployment import DeployError, Deployment, Upload
 from infra.packaging import Package
 from tests.builders import NOON
@@ -340,3 +349,18 @@ def test_the_bucket_goes_with_the_last_stage():
 
     bucket = "order-execution-engine-artifacts-123456789012-us-east-1"
     assert cloud.calls == ["delete stack", "delete prod/abc.zip", f"delete bucket {bucket}"]
+
+
+# --- The command ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"), [(["--stage", "prod"], "no"), (["--stage", "prod", "--open-to-all", "prod"], "yes")]
+)
+def test_a_stage_is_opened_by_saying_its_name_again(arguments, answer):
+    assert opened_by_name(command_line(arguments)) == answer
+
+
+def test_opening_another_stage_than_the_one_deployed_is_refused():
+    with pytest.raises(DeployError, match="--open-to-all names dev, but prod is to be deployed"):
+        opened_by_name(command_line(["--stage", "prod", "--open-to-all", "dev"]))

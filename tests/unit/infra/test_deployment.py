@@ -146,6 +146,7 @@ AUTH = {
     "AuthMode": {"Type": "String", "Default": "jwt"},
     "AuthIssuer": {"Type": "String", "Default": ""},
     "AuthAudience": {"Type": "String", "Default": ""},
+    "OpenToAll": {"Type": "String", "Default": "no"},
 }
 TOKENS = {"AUTH_ISSUER": "https://issuer.example", "AUTH_AUDIENCE": "engine"}
 
@@ -165,7 +166,7 @@ def deployed(packaged):
 @pytest.mark.parametrize("stage", ["prod", "local"])
 def test_the_api_asks_for_tokens_where_the_functions_want_them(deployed, stage):
     assert deployed(stage, AUTH_MODE="jwt", **TOKENS) == (True, "jwt")
-    assert deployed(stage, AUTH_MODE="open") == (False, "open")
+    assert deployed(stage, AUTH_MODE="open", OPEN_TO_ALL="yes") == (False, "open")
 
 
 @pytest.mark.parametrize("environment", [{}, {"AUTH_MODE": ""}])
@@ -346,3 +347,15 @@ def test_a_large_data_template_goes_by_the_bucket():
     assert [upload.key for upload in planned.uploads] == [planned.template_key]
     assert planned.template_key.startswith("prod/")
     assert planned.template_key.endswith(".yaml")
+
+
+# --- Open access ---
+
+
+def test_an_engine_that_asks_nobody_who_they_are_is_not_deployed_to_aws(deployed):
+    with pytest.raises(DeployError, match=r"AUTH_MODE=open would let whoever .* --stage prod --open-to-all prod"):
+        deployed("prod", AUTH_MODE="open")
+
+
+def test_an_engine_is_opened_to_everybody_when_that_is_said_by_name(deployed):
+    assert deployed("prod", AUTH_MODE="open", OPEN_TO_ALL="yes") == (False, "open")

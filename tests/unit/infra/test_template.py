@@ -155,6 +155,7 @@ def test_every_function_of_the_app_is_configured():
 ABOUT_THE_DEPLOYMENT = {
     *("DataPrefix", "PublicHost", "CertificateArn", "WebAclArn"),
     *("LogRetentionDays", "AlarmEmail", "DatabaseConnectionsAlarm"),
+    "OpenToAll",
     "OrdersMaxConcurrent",  # follows from QueueMaxConcurrent
 }
 """Parameters that are no setting of the engine."""
@@ -255,6 +256,16 @@ def test_passwords_are_taken_by_emulators_only():
     assert given("DataPrefix") in aws
     for parameter in ("DatabaseUrl", "RedisUrl"):
         assert {"Fn::Equals": [{"Ref": parameter}, ""]} in aws
+
+
+def test_on_aws_users_show_tokens_unless_it_is_opened_by_name():
+    (rule,) = TEMPLATE["Rules"]["OnAwsUsersShowTokens"]["Assertions"]
+    emulator, opened, tokens = rule["Assert"]["Fn::Or"]
+
+    assert emulator == {"Fn::Not": [{"Fn::Equals": [{"Ref": "EmulatorUrl"}, ""]}]}
+    assert opened == {"Fn::Equals": [{"Ref": "OpenToAll"}, "yes"]}
+    assert tokens["Fn::And"][0] == {"Fn::Equals": [{"Ref": "AuthMode"}, "jwt"]}
+    assert TEMPLATE["Parameters"]["OpenToAll"]["Default"] == "no"
 
 
 def test_connections_to_the_data_stack_are_encrypted():
