@@ -4,6 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+LINT_VENV := .venv-lint
+LINT_INSTALLED := $(LINT_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint format demo bench chaos deploy lock clean
@@ -23,12 +25,21 @@ run: setup ## Start everything on this machine; Ctrl-C stops it
 test: setup ## Run every test with coverage (ARGS="-k name" runs some of them)
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=90)
 
-lint: setup ## Check style, types and the direction of imports
+lint: setup $(LINT_INSTALLED) ## Check style, types, imports, templates and packages (AUDIT_STRICT=1: fail if unaudited)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/squawk --no-error-on-unmatched-pattern chalicelib/store/migrations/*.sql
+	@$(BIN)/python -m infra.lint_templates
+	@$(BIN)/python -m infra.audit_packages
+
+# An environment of its own: checkov pins versions that the engine's cannot have.
+$(LINT_INSTALLED): requirements-lint.txt | setup
+	@echo "Installing what checks templates and packages"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LINT_VENV)
+	@$(BIN)/uv pip sync --quiet --python $(LINT_VENV)/bin/python --require-hashes requirements-lint.txt
+	@touch $@
 
 format: setup ## Rewrite the code in the project's style
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -49,10 +60,11 @@ deploy: setup ## Deploy to AWS, or elsewhere: make deploy STAGE=localstack
 lock: setup ## Pin the newest allowed version of every package
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-dev.in -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-lint.in -o requirements-lint.txt
 LOCK_FORMAT := --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
 clean: ## Remove .venv, the local data and every cache
 	@if [ -e .local/lock ] && command -v flock >/dev/null && ! flock --nonblock .local/lock true; then \
 		echo "The stack is running on the data in .local: stop it first (Ctrl-C where make run runs)."; exit 1; fi
-	@rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	@rm -rf $(VENV) $(LINT_VENV) .local .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

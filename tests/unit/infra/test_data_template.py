@@ -5,8 +5,7 @@ from itertools import product
 
 import pytest
 
-from infra.deployment import INLINE_TEMPLATE_BYTES
-from tests.cloudformation_yaml import INFRA, load_template, references, with_parameters
+from tests.cloudformation_yaml import load_template, references, with_parameters
 
 TEMPLATE = load_template("data.yaml")
 PARAMETERS = TEMPLATE["Parameters"]
@@ -541,11 +540,6 @@ def test_only_secrets_manager_of_this_account_calls_the_rotation_of_the_token():
 
     assert permission["Principal"] == "secretsmanager.amazonaws.com"
     assert permission["SourceAccount"] == {"Ref": "AWS::AccountId"}
-
-
-def test_the_template_is_small_enough_to_be_sent_along():
-    """Larger ones would have to be put into a bucket first, which there is not before the first deployment."""
-    assert (INFRA / "data.yaml").stat().st_size <= INLINE_TEMPLATE_BYTES
 
 
 def test_every_parameter_is_in_a_group():
