@@ -12,6 +12,7 @@ import psycopg
 from chalicelib.clock import Clock
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_TABLE = "_yoyo_migration"
 MIGRATION_LOCK = 0x6F72646572  # "order": any number will do, as long as everyone who migrates uses the same
 
 LOCK_PAUSE_SECONDS = 0.1
@@ -25,14 +26,25 @@ def migrate(database_url: str, migrations: Path = MIGRATIONS) -> list[str]:
     Raises:
         psycopg.Error: the database cannot be reached, or a migration fails; that migration is then rolled back.
     """
-    import yoyo  # only who migrates should pay for it
+    # Only who migrates should pay for these.
+    import yoyo
+    from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+    from yoyo.connections import parse_uri
+
+    class Patient(PostgresqlPsycopgBackend):  # type: ignore[misc]
+        """Takes as long as it takes: the server's own limit is for an order's statements."""
+
+        def init_connection(self, connection: psycopg.Connection) -> None:
+            super().init_connection(connection)
+            connection.execute("SET statement_timeout = 0")
 
     # Postgres releases this lock with the connection. yoyo's own lock is a row that outlives a killed process;
     # whoever holds ours knows that such a row is a leftover.
     with psycopg.connect(database_url, autocommit=True) as guard:
         _take_lock(guard)
-        backend = yoyo.get_backend(_yoyo_url(database_url))
+        backend = Patient(parse_uri(_yoyo_url(database_url)), MIGRATION_TABLE)
         with closing(backend.connection):
+            backend.init_database()
             backend.break_lock()
             with backend.lock():
                 missing = backend.to_apply(yoyo.read_migrations(str(migrations)))

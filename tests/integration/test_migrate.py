@@ -57,3 +57,11 @@ def test_the_schema_has_every_documented_column(connection):
         "chosen_dex route_meta status attempts max_retries last_error executed_price tx_hash created_at updated_at"
     )
     assert set(documented.split()) <= {row["column_name"] for row in rows}
+
+
+def test_a_migration_may_take_longer_than_the_server_gives_an_orders_statement(empty_database, connection, tmp_path):
+    name = empty_database.rpartition("/")[2]
+    connection.execute(sql.SQL("ALTER DATABASE {} SET statement_timeout = '100ms'").format(sql.Identifier(name)))
+    (tmp_path / "0001.slow.sql").write_text("SELECT pg_sleep(0.3);")
+
+    assert migrate(empty_database, tmp_path) == ["0001.slow"]

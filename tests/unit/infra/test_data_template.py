@@ -350,9 +350,13 @@ def test_numbers_have_a_floor_and_a_ceiling(parameter, default, least, most):
 
 
 def test_logs_are_kept_for_a_year_at_least():
-    assert min(PARAMETERS["LogRetentionDays"]["AllowedValues"]) == PARAMETERS["LogRetentionDays"]["Default"] == 365
+    assert (
+        min(PARAMETERS["AuditLogRetentionDays"]["AllowedValues"])
+        == PARAMETERS["AuditLogRetentionDays"]["Default"]
+        == 365
+    )
     for name, group in resources("AWS::Logs::LogGroup").items():
-        assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
+        assert group["Properties"]["RetentionInDays"] == {"Ref": "AuditLogRetentionDays"}, name
 
 
 # Postgres and Redis as the engine wants them
