@@ -21,10 +21,11 @@ from infra.packaging import build_package
 PARTS = ("throughput", "book", "crossing", "burst")
 ORDERS = 200
 WARM_UP = 60
-# The documented delays, no pacing, and fresh numbers; never the servers that somebody works with.
+# The documented delays, no limits, and fresh numbers; never the servers that somebody works with.
 SETTINGS = {
     **OWN_SERVERS,
     "ORDER_PROCESSOR_RATE": "0",
+    "USER_ORDER_RATE": "0",
     "QUEUE_MAX_CONCURRENT": str(EXECUTING_AT_ONCE),
     "MOCK_LATENCY": "1",
     "MOCK_SEED": "",

@@ -57,6 +57,8 @@ class Settings:
     """How many orders execute at once: the reserved concurrency. Of these ``PRIORITY_SLOTS`` are for snipers only."""
     order_processor_rate: int
     """How many orders may start in a minute; 0 means no limit."""
+    user_order_rate: int
+    """How many orders a user may place in a minute, and at once; 0 means no limit."""
     max_retries: int
     """How often an order is tried in all before it fails."""
     backoff_base_ms: int
@@ -107,6 +109,8 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
             "QUEUE_MAX_CONCURRENT", "WORKER_CONCURRENCY", default=10, low=2 + PRIORITY_SLOTS, high=1000
         ),
         order_processor_rate=read.whole_number("ORDER_PROCESSOR_RATE", default=100, low=0, high=1_000_000),
+        # One order a second: of the hundred that may start in a minute, a single user leaves some to the others.
+        user_order_rate=read.whole_number("USER_ORDER_RATE", default=60, low=0, high=1_000_000),
         max_retries=read.whole_number("MAX_RETRIES", default=3, low=1, high=10),
         backoff_base_ms=read.whole_number("BACKOFF_BASE_MS", default=1000, low=0, high=60_000),
         log_level=read.one_of("LOG_LEVEL", LOG_LEVELS, default="INFO"),

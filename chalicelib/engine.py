@@ -18,6 +18,7 @@ from chalicelib.execution.retries import Retries
 from chalicelib.execution.settlement import Settlement
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
+from chalicelib.rate_limit import RateLimit
 from chalicelib.resources.issuer import Issuer
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
@@ -181,11 +182,18 @@ class Engine:
         return Retries(store=self.store, publisher=self.publisher, backoff_base_ms=self.settings.backoff_base_ms)
 
     @cached_property
+    def user_limit(self) -> RateLimit:
+        """How many orders a user may place; whoever was quiet for a minute may place a minute's worth at once."""
+        rate = self.settings.user_order_rate
+        return RateLimit(self.redis, self.clock, kind="orders", per_minute=rate, burst=rate)
+
+    @cached_property
     def intake(self) -> Intake:
         return Intake(
             store=self.store,
             publisher=self.publisher,
             dispatcher=self.dispatcher,
+            user_limit=self.user_limit,
             max_retries=self.settings.max_retries,
             clock=self.clock,
         )

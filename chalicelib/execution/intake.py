@@ -12,6 +12,7 @@ from chalicelib.clock import Clock
 from chalicelib.orders.order import Order
 from chalicelib.orders.request import OrderRequest
 from chalicelib.queueing.dispatch import Dispatcher
+from chalicelib.rate_limit import RateLimit
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
@@ -25,11 +26,20 @@ class TooLate(Exception):
     """The order would have expired before it is placed."""
 
 
+class TooManyOrders(Exception):
+    """The user has placed more orders than one may in that time; after ``wait`` seconds another is accepted."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(f"the user's next order is accepted in {wait:.1f} s")
+        self.wait = wait
+
+
 @dataclass(frozen=True, kw_only=True)
 class Intake:
     store: OrderStore
     publisher: Publisher
     dispatcher: Dispatcher
+    user_limit: RateLimit
     max_retries: int
     clock: Clock
 
@@ -39,7 +49,11 @@ class Intake:
         ``before_publishing`` is called with the order's id once it is stored, so that a listener can be added who
         misses nothing.
 
+        Every call counts towards the user's limit, but one that repeats a request is never refused for it: beyond the
+        limit, a request with a key is looked up, which costs what reading an order costs.
+
         Raises:
+            TooManyOrders: its user's limit is reached.
             IdempotencyConflict: the key belongs to another request.
             TooLate: its time is up, and it does not repeat a request that was in time.
             ResourceUnavailable: Postgres does not answer. Should the order have been stored all the same, then the
@@ -47,9 +61,12 @@ class Intake:
         """
         order = self._new_order(request)
         in_time = order.expires_at is None or order.expires_at > order.created_at
-        accepted = self.store.accept(order, request.digest) if in_time else None
+        wait = self.user_limit.take(order.user_id)
+        if wait and order.client_order_id is None:
+            raise TooManyOrders(wait)
+        accepted = self.store.accept(order, request.digest) if in_time and not wait else None
         if accepted is None:
-            return self._accepted_before(order, request.digest, before_publishing)
+            return self._accepted_before(order, request.digest, before_publishing, wait)
         before_publishing(order.order_id)
         self.publisher.publish(accepted)
         self.dispatcher.send_accepted(order)
@@ -77,8 +94,12 @@ class Intake:
             updated_at=now,
         )
 
-    def _accepted_before(self, order: Order, digest: str, before_publishing: Callable[[str], object]) -> Order:
+    def _accepted_before(
+        self, order: Order, digest: str, before_publishing: Callable[[str], object], wait: float
+    ) -> Order:
         found = self.store.find_accepted(order)
+        if found is None and wait:
+            raise TooManyOrders(wait)
         if found is None and order.expires_at is not None and order.expires_at <= order.created_at:
             raise TooLate(f"the order's time was up at {order.expires_at:%Y-%m-%dT%H:%M:%SZ}")
         if found is None:

@@ -3,6 +3,7 @@
 Over REST and over a WebSocket alike; ``refusal_of`` says which of the engine's errors becomes which problem.
 """
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -11,19 +12,21 @@ import msgspec
 
 from chalicelib.exact_json import encode_json
 from chalicelib.execution.cancellation import NotCancellable
-from chalicelib.execution.intake import IdempotencyConflict, TooLate
+from chalicelib.execution.intake import IdempotencyConflict, TooLate, TooManyOrders
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """The body of an error answer, and the ``error`` of a WebSocket error message."""
 
     title: str
     status: int
     detail: str
     errors: dict[str, str] = {}
+    retry_after: int | None = None
+    """After how many seconds to try again: what the header says, for those who read no headers."""
 
 
 class RequestError(Exception):
@@ -36,11 +39,15 @@ class RequestError(Exception):
         *,
         errors: dict[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(detail)
+        seconds = None if retry_after is None else math.ceil(retry_after)
         self.status = status
-        self.headers = dict(headers or {})
-        self.problem = Problem(title=status.phrase, status=status, detail=detail, errors=errors or {})
+        self.headers = dict(headers or {}) | ({} if seconds is None else {"Retry-After": str(seconds)})
+        self.problem = Problem(
+            title=status.phrase, status=status, detail=detail, errors=errors or {}, retry_after=seconds
+        )
 
 
 def refusal_of(error: Exception) -> RequestError | None:
@@ -57,7 +64,10 @@ def refusal_of(error: Exception) -> RequestError | None:
         case SwapRefused():
             return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         case VenueUnavailable():
-            return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": "1"})
+            return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), retry_after=1)
+        case TooManyOrders():
+            detail = f"This user has placed too many orders: {error}."
+            return RequestError(HTTPStatus.TOO_MANY_REQUESTS, detail, retry_after=error.wait)
         case ResourceUnavailable():
             return unavailable()
     return None
@@ -75,7 +85,7 @@ def unavailable() -> RequestError:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The engine cannot reach one of its parts. Try again shortly; if this was an order, with the same "
         "clientOrderId or Idempotency-Key, so that it cannot be placed twice.",
-        headers={"Retry-After": "2"},
+        retry_after=2,
     )
 
 

@@ -75,6 +75,7 @@ class Rest:
 
         Raises:
             RequestError: 400 for what it says, 403 for another user's, 413 for its size.
+            TooManyOrders: its user's limit is reached.
             IdempotencyConflict: its key belongs to another order.
             TooLate: its time is up.
         """

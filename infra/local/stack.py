@@ -31,6 +31,8 @@ STAGE = "local"
 HEALTH_TIMEOUT_SECONDS = 30.0
 LAUNCH_WEBHOOK_SECRET = "local-launches"
 """Signs launches where no secret was set: nobody but this machine reaches the stack."""
+USER_ORDER_RATE = "0"
+"""No limit where none was set: who the user is anybody may choose here, so one would only keep load tests short."""
 OWN_SERVERS: Mapping[str, str] = {
     "DATABASE_URL": "",
     "POSTGRES_HOST": "",
@@ -290,6 +292,7 @@ class Stack:
             "REDIS_URL": self.redis_url,
             "WEBSOCKET_URL": self.websocket_url,
             "EMULATOR_URL": self.aws_endpoint_url,
+            "USER_ORDER_RATE": own.get("USER_ORDER_RATE", "").strip() or USER_ORDER_RATE,
             "LAUNCH_WEBHOOK_SECRET": self._settings.launch_webhook_secret or LAUNCH_WEBHOOK_SECRET,
             "AUTH_MODE": self._settings.auth_mode,
             **slots(self._settings),

@@ -44,7 +44,7 @@ console = Console()
 
 def settings(rate: int = 0) -> dict[str, str]:
     """Return a stack's settings: servers of its own, documented delays."""
-    return {**OWN_SERVERS, "ORDER_PROCESSOR_RATE": str(rate), "MOCK_LATENCY": "1"}
+    return {**OWN_SERVERS, "ORDER_PROCESSOR_RATE": str(rate), "USER_ORDER_RATE": "0", "MOCK_LATENCY": "1"}
 
 
 def kills(folder: Path) -> list[str]:

@@ -343,6 +343,7 @@ def make_world(postgres, redis_server, database, cache) -> Iterator[Callable[[st
         "BACKOFF_BASE_MS": "0",
         "MAX_RETRIES": "2",
         "ORDER_PROCESSOR_RATE": "0",
+        "USER_ORDER_RATE": "0",
     }
     shared = World(settings, "lands")
 

@@ -16,6 +16,7 @@ FROM_THE_DEVELOPERS_ENVIRONMENT = (
     "MOCK_SEED",
     "MOCK_LATENCY",
 )
+NO_LIMITS = {"ORDER_PROCESSOR_RATE": "0", "USER_ORDER_RATE": "0"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,8 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def settings() -> dict[str, str]:
-    """Return settings that give a stack servers of its own, no pacing, and for the rest the documented values."""
-    return {**OWN_SERVERS, **dict.fromkeys(FROM_THE_DEVELOPERS_ENVIRONMENT, ""), "ORDER_PROCESSOR_RATE": "0"}
+    """Return settings that give a stack servers of its own, no limits, and for the rest the documented values."""
+    return {**OWN_SERVERS, **dict.fromkeys(FROM_THE_DEVELOPERS_ENVIRONMENT, ""), **NO_LIMITS}
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,7 @@ def make_engine(
             "MOCK_SEED": "a test",
             "BACKOFF_BASE_MS": "0",
             "ORDER_PROCESSOR_RATE": "0",
+            "USER_ORDER_RATE": "0",
             **queues.settings(),
             **settings,
         }

@@ -34,6 +34,13 @@ def test_an_outage_says_when_to_try_again_and_not_what_is_down():
     assert "ostgres" not in refused.problem.detail
 
 
+def test_a_time_to_try_again_is_rounded_up_and_said_in_header_and_body():
+    refused = RequestError(HTTPStatus.TOO_MANY_REQUESTS, "Too many orders.", retry_after=2.1)
+
+    assert refused.headers == {"Retry-After": "3"}
+    assert json.loads(encode_json(refused.problem))["retryAfter"] == 3
+
+
 @pytest.mark.parametrize("value", ["x" * 10_000, "\0\x1b", [1] * 1000, {"a": "\0"}, 10**1000, "\ud800"])
 def test_a_value_is_repeated_short_and_without_control_characters(value):
     text = shown(value)

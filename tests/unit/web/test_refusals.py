@@ -3,7 +3,7 @@
 import pytest
 
 from chalicelib.execution.cancellation import NotCancellable
-from chalicelib.execution.intake import IdempotencyConflict, TooLate
+from chalicelib.execution.intake import IdempotencyConflict, TooLate, TooManyOrders
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
@@ -34,6 +34,12 @@ def test_an_order_that_comes_too_late_is_told_so_at_the_field_that_says_until_wh
 
 def test_a_venue_that_does_not_answer_may_be_asked_again_after_a_second():
     assert refusal_of(VenueUnavailable("timed out")).headers == {"Retry-After": "1"}
+
+
+def test_a_user_who_places_too_many_orders_is_told_in_how_many_whole_seconds_the_next_is_accepted():
+    refused = refusal_of(TooManyOrders(0.2))
+
+    assert (refused.status, refused.headers, refused.problem.retry_after) == (429, {"Retry-After": "1"}, 1)
 
 
 def test_an_outage_is_told_without_the_part_that_is_down():
