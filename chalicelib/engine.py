@@ -47,7 +47,7 @@ from chalicelib.venues.venue import Chain, Venue
 from chalicelib.web.identity import Identification
 from chalicelib.web.operators import Operators
 from chalicelib.web.rest import Rest
-from chalicelib.web.sockets import Sockets
+from chalicelib.web.sockets import MESSAGES_AT_ONCE, MESSAGES_PER_MINUTE, Sockets
 from chalicelib.web.tokens import TokenVerifier
 
 
@@ -188,6 +188,13 @@ class Engine:
         return RateLimit(self.redis, self.clock, kind="orders", per_minute=rate, burst=rate)
 
     @cached_property
+    def message_limit(self) -> RateLimit:
+        """How many messages a WebSocket connection may send."""
+        return RateLimit(
+            self.redis, self.clock, kind="messages", per_minute=MESSAGES_PER_MINUTE, burst=MESSAGES_AT_ONCE
+        )
+
+    @cached_property
     def intake(self) -> Intake:
         return Intake(
             store=self.store,
@@ -309,6 +316,7 @@ class Engine:
             publisher=self.publisher,
             replay_queue=self.replay_queue,
             identification=self.identification,
+            message_limit=self.message_limit,
             clock=self.clock,
         )
 

@@ -29,6 +29,9 @@ SERVE_MS = 10_000
 """For how long a process may serve a viewer without a sign of life."""
 STATE_MS = 10_000
 """For how long an order's state is kept for readers, and so how old it may be when a process died untold."""
+MOST_ORDERS = 200
+"""How many orders a connection may listen to at once: more than a busy user has waiting, few enough to forget in one
+short script."""
 CONNECTION_MS = 2 * 3600 * 1000 + 600_000
 """API Gateway closes a WebSocket after two hours; what is known of it goes a little later."""
 
@@ -126,9 +129,12 @@ _WATCH = (
     + _ENTRY
     + """
 local viewers, opened_for, orders = unpack(KEYS)
-local connection, cursor, order, reserve, for_this_alone, lifetime = unpack(ARGV)
+local connection, cursor, order, reserve, for_this_alone, lifetime, most_orders = unpack(ARGV)
 if redis.call('HEXISTS', viewers, connection) == 1 then
-    return 0
+    return 'listens already'
+end
+if redis.call('SCARD', orders) >= tonumber(most_orders) then
+    return 'too many'
 end
 local reserved = tonumber(reserve) > 0
 redis.call('HSET', viewers, connection, write(cursor, reserved and now + reserve or 0, reserved))
@@ -140,7 +146,7 @@ if for_this_alone == '1' then
 else
     redis.call('DEL', opened_for)
 end
-return 1
+return 'added'
 """
 )
 
@@ -192,6 +198,10 @@ local seq, body, lifetime = unpack(ARGV)
 remember(state, seq, body, lifetime)
 """
 )
+
+
+class TooManySubscriptions(Exception):
+    """The connection listens to as many orders as one may."""
 
 
 class Remaining(StrEnum):
@@ -249,11 +259,17 @@ class Viewers:
 
         With ``replay`` it is reserved until somebody takes it for that. ``opened_for`` marks the connection as one
         for this order alone; watching another order lifts the mark.
+
+        Raises:
+            TooManySubscriptions: the connection listens to ``MOST_ORDERS`` others.
         """
         reserve = SERVE_MS if replay else 0
         keys = [_viewers(order_id), _connection(connection_id), _orders(connection_id)]
-        arguments = [connection_id, after_seq, order_id, reserve, int(opened_for), CONNECTION_MS]
-        return bool(self._redis.run(_WATCH, keys, arguments))
+        arguments = [connection_id, after_seq, order_id, reserve, int(opened_for), CONNECTION_MS, MOST_ORDERS]
+        answer = self._redis.run(_WATCH, keys, arguments)
+        if answer == "too many":
+            raise TooManySubscriptions(f"this connection listens to {MOST_ORDERS} orders already, the most it may")
+        return bool(answer == "added")
 
     def take(self, order_id: str, connection_id: str) -> Viewer | None:
         """Take a viewer to serve it; None when it does not listen or is being served."""

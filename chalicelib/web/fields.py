@@ -11,6 +11,7 @@ from chalicelib.orders.tokens import EXACT, PRICE_DIGITS, TOKENS
 from chalicelib.web.problems import invalid, shown
 
 LARGEST_BODY = 16 * 1024
+"""In bytes; API Gateway itself takes 10 MB of a request and 128 KB of a message."""
 LARGEST_AMOUNT = Decimal(10) ** 12
 MOST_DIGITS = 40
 LARGEST_SLIPPAGE = Decimal("0.5")

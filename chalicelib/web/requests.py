@@ -43,10 +43,11 @@ def read_object(body: bytes | str) -> dict[str, Any]:
     Raises:
         RequestError: the body is too large, is not JSON, or is not an object.
     """
-    if len(body) > LARGEST_BODY:
+    size = len(body if isinstance(body, bytes) else body.encode(errors="surrogatepass"))
+    if size > LARGEST_BODY:
         raise RequestError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"The body has {len(body)} bytes; at most {LARGEST_BODY} are allowed.",
+            f"The body has {size} bytes; at most {LARGEST_BODY} are allowed.",
         )
     if not body:
         raise RequestError(HTTPStatus.BAD_REQUEST, "The body is empty; a JSON object is expected.")

@@ -12,15 +12,19 @@ from typing import Any
 from chalicelib.clock import Clock
 from chalicelib.execution.intake import Intake
 from chalicelib.observability import logger
+from chalicelib.rate_limit import RateLimit
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
-from chalicelib.streaming.viewers import Viewers
+from chalicelib.streaming.viewers import TooManySubscriptions, Viewers
 from chalicelib.web.identity import ANYBODY, Caller, Identification
 from chalicelib.web.problems import Problem, RequestError, invalid, refusal_of, shown, unknown_order
 from chalicelib.web.requests import read_object, read_order, read_order_id, read_seq
 
+MESSAGES_PER_MINUTE = 20 * 60
+MESSAGES_AT_ONCE = 200
+"""So that a client may subscribe to all the orders that a connection may listen to, one message after the other."""
 ACTIONS = ("execute", "subscribe", "unsubscribe", "ping")
 
 
@@ -34,6 +38,7 @@ class Sockets:
     publisher: Publisher
     replay_queue: Queue
     identification: Identification
+    message_limit: RateLimit
     clock: Clock
 
     def connect(self, connection_id: str, query: Mapping[str, str]) -> None:
@@ -81,6 +86,7 @@ class Sockets:
     def receive(self, connection_id: str, body: str) -> None:
         """Do what a message asks for, or answer why not."""
         try:
+            self._count_message(connection_id)
             caller = self.identification.of_connection(connection_id)
             values = read_object(body)
             action = values.pop("action", None)
@@ -109,22 +115,38 @@ class Sockets:
     def _execute(self, connection_id: str, caller: Caller, values: dict[str, Any]) -> None:
         """Place an order and stream it on this connection; its first event is the acknowledgement."""
         request = read_order(values, now=self.clock.now(), caller=caller.user_id)
-        order = self.intake.place(request, before_publishing=lambda order_id: self._listen(connection_id, order_id))
+        unheard: ResourceUnavailable | TooManySubscriptions | None = None
+
+        def listen(order_id: str) -> None:
+            # The order is stored by now: nothing may undo that.
+            nonlocal unheard
+            try:
+                self.viewers.add(order_id, connection_id, 0, replay=False)
+            except (ResourceUnavailable, TooManySubscriptions) as error:
+                logger.warning(f"not streamed to {connection_id}: {error}", orderId=order_id)
+                unheard = error
+
+        order = self.intake.place(request, before_publishing=listen)
+        accepted = f"Order {order.order_id} was accepted, but"
+        if isinstance(unheard, TooManySubscriptions):
+            raise RequestError(HTTPStatus.CONFLICT, f"{accepted} is not streamed here: {unheard}.")
         try:
             # An order that was there already publishes nothing now; a new one has nothing left to replay.
             self.publisher.replay(order.order_id, connection_id)
         except ResourceUnavailable as down:
-            raise RequestError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"Order {order.order_id} was accepted, but cannot be streamed now: subscribe to it in a moment.",
-            ) from down
+            unheard = down
+        if unheard:
+            detail = f"{accepted} cannot be streamed now: subscribe to it in a moment."
+            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, detail) from unheard
 
-    def _listen(self, connection_id: str, order_id: str) -> None:
-        """Let a connection listen to the order it placed, which is stored by now: nothing may undo that."""
-        try:
-            self.viewers.add(order_id, connection_id, 0, replay=False)
-        except ResourceUnavailable as down:
-            logger.warning(f"not streamed to {connection_id}: {down}", orderId=order_id)
+    def _count_message(self, connection_id: str) -> None:
+        if wait := self.message_limit.take(connection_id):
+            raise RequestError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"This connection sends too many messages: allowed are {MESSAGES_PER_MINUTE // 60} a second, and "
+                f"{MESSAGES_AT_ONCE} at once.",
+                retry_after=wait,
+            )
 
     def _subscribe(self, connection_id: str, caller: Caller, values: dict[str, Any]) -> None:
         order_id, after_seq = read_order_id(values.pop("orderId", None)), read_seq(values.pop("afterSeq", 0))

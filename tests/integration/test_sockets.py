@@ -1,9 +1,15 @@
 """The WebSocket as clients use it."""
 
+from functools import partial
+
 import pytest
 
+from chalicelib.streaming.viewers import MOST_ORDERS, TooManySubscriptions
+from chalicelib.web.fields import LARGEST_BODY
+from chalicelib.web.sockets import MESSAGES_AT_ONCE
 from tests.builders import UNKNOWN_ORDER, order_body
-from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS, Socket
+from tests.clocks import StoppedClock
+from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS, Socket, at_once
 
 STEPS = ["pending", "routing", "building", "submitted", "confirmed"]
 
@@ -323,6 +329,97 @@ def test_a_ping_is_answered(socket):
     socket.send({"action": "ping"})
 
     assert socket.received == [{"event": "pong"}]
+
+
+# --- Limits ---
+
+
+@pytest.fixture
+def full(socket, cache):
+    """A connection that listens to as many orders as one may."""
+    cache.sadd(f"connection:{socket.id}:orders", *range(MOST_ORDERS))
+    return socket
+
+
+def test_a_connection_listens_to_no_more_orders_than_it_may(socket, api, cache):
+    cache.sadd(f"connection:{socket.id}:orders", *range(MOST_ORDERS - 1))
+    last, beyond = api.place(), api.place()
+
+    for order_id in (last, beyond):
+        socket.send({"action": "subscribe", "orderId": order_id})
+
+    assert socket.events == ["pending", "error"]
+    error = socket.received[1]["error"]
+    assert error["status"] == 409
+    assert f"listens to {MOST_ORDERS} orders already" in error["detail"]
+    assert cache.exists(f"viewers:{beyond}") == 0
+
+
+def test_subscriptions_at_the_same_moment_do_not_get_past_the_limit(make_engine, cache, full):
+    cache.spop(f"connection:{full.id}:orders", 3)
+
+    def listen(engine, number):
+        try:
+            return engine.viewers.add(f"order {number}", full.id, 0, replay=False)
+        except TooManySubscriptions:
+            return False
+
+    added = at_once([partial(listen, make_engine(), number) for number in range(8)])
+
+    assert sorted(added) == [False] * 5 + [True] * 3
+
+
+def test_who_listens_to_as_many_orders_as_it_may_can_unsubscribe_and_listen_to_another(full, api, cache):
+    first, second = api.place(), api.place()
+    cache.spop(f"connection:{full.id}:orders")
+    full.send({"action": "subscribe", "orderId": first})
+    full.send({"action": "subscribe", "orderId": first})
+    assert "listens to order" in full.received[1]["error"]["detail"]
+    full.send({"action": "unsubscribe", "orderId": first})
+
+    full.send({"action": "subscribe", "orderId": second})
+
+    assert full.events == ["pending", "error", "unsubscribed", "pending"]
+
+
+def test_an_order_placed_on_a_connection_that_listens_to_too_many_is_accepted_and_the_client_is_told(
+    full, database, queues
+):
+    full.send({"action": "execute", **order_body()})
+
+    (order,) = database.rows("SELECT * FROM orders")
+    assert full.events == ["error"]
+    assert full.received[0]["error"]["status"] == 409
+    assert f"Order {order['id']} was accepted, but is not streamed here" in full.received[0]["error"]["detail"]
+    assert queues.orders.count() == 1
+
+
+def test_a_connection_that_sends_too_many_messages_is_told_when_to_go_on_and_stays_open(
+    make_engine, serve, connections
+):
+    engine = serve(make_engine(clock=StoppedClock()))
+    socket = Socket(connections)
+    for _ in range(MESSAGES_AT_ONCE + 1):
+        socket.send({"action": "ping"})
+
+    assert socket.events == ["pong"] * MESSAGES_AT_ONCE + ["error"]
+    error = socket.received[-1]["error"]
+    assert (error["status"], error["retryAfter"]) == (429, 1)
+    assert not socket.closed
+    engine.clock.pass_time(0.05)
+    socket.send({"action": "ping"})
+    assert socket.events[-1] == "pong"
+
+
+def test_a_connection_may_subscribe_to_all_the_orders_it_may_listen_to_at_once():
+    assert MESSAGES_AT_ONCE >= MOST_ORDERS
+
+
+def test_a_message_that_is_too_large_is_answered_and_the_socket_stays_open(socket):
+    socket.send({"action": "ping", "more": "x" * LARGEST_BODY})
+
+    assert socket.received[0]["error"]["status"] == 413
+    assert not socket.closed
 
 
 # --- Outages ---

@@ -589,6 +589,14 @@ def test_a_body_that_is_no_object_is_refused(body, said):
     assert refused.value.status == 400
 
 
+def test_a_body_is_measured_in_bytes_however_it_came():
+    body = json.dumps({"a": "ü" * (LARGEST_BODY // 2)}, ensure_ascii=False)
+
+    for same in (body, body.encode()):
+        with pytest.raises(RequestError, match=f"The body has {LARGEST_BODY + 9} bytes"):
+            read_object(same)
+
+
 def test_a_body_may_be_16_kilobytes_and_no_more():
     body = json.dumps({"a": "x" * (LARGEST_BODY - 9)})
     assert len(body) == LARGEST_BODY
