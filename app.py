@@ -6,6 +6,7 @@ declared in, and a blueprint's module does not register it with the app.
 
 import os
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 from chalice.app import (
@@ -15,6 +16,7 @@ from chalice.app import (
     ConvertToMiddleware,
     Rate,
     Request,
+    Response,
     SQSEvent,
     WebsocketEvent,
 )
@@ -35,8 +37,9 @@ from chalicelib.web.answers import (
     Quotes,
     StreamTicket,
 )
+from chalicelib.web.cross_origin import preflight_headers, refuse_foreign_page
 from chalicelib.web.identity import Caller
-from chalicelib.web.responses import answered, as_problem, authorized, connected
+from chalicelib.web.responses import answered, as_problem, authorized, connected, protected
 from chalicelib.web.unknown_paths import methods_served, wrong_address
 
 app = Chalice(app_name="order-execution-engine")
@@ -53,7 +56,7 @@ elif "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
 AUTHORIZATION_SECONDS = 60
 """How long API Gateway lets a token in before it asks ``authorize`` again. A key that its issuer withdraws is good for
 that much longer, and asking once a minute costs next to nothing. An expired token gains nothing: each request asks."""
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 EXECUTING_AT_ONCE = 10
 """The template makes this a parameter, ``QueueMaxConcurrent``, and sets it as reserved concurrency as well."""
 
@@ -65,6 +68,12 @@ def write_metrics(event: Any, get_response: Callable[[Any], Any]) -> Any:
         return get_response(event)
     finally:
         flush_metrics()
+
+
+@app.middleware("http")
+def protect(request: Request, get_response: Callable[[Request], Response]) -> Response:
+    """Give every answer, also an error, the headers that browsers heed."""
+    return protected(get_response(request), engine().settings.cors_origins, request.headers.get("origin"))
 
 
 app.register_middleware(as_problem, "http")
@@ -176,8 +185,26 @@ def not_served(**_path: str) -> NoReturn:
     """Refuse whatever no other route serves; API Gateway itself would speak of a missing authentication token."""
     request = current_request()
     path = request.to_original_event()["path"]
-    routes = {pattern: [*methods] for pattern, methods in app.routes.items() if pattern not in ("/", "/{proxy+}")}
+    routes = {pattern: methods_of(pattern) for pattern in app.routes if pattern not in ("/", "/{proxy+}")}
     raise wrong_address(request.method, path, methods_served(path, routes))
+
+
+def methods_of(pattern: str) -> list[str]:
+    return [method for method in app.routes[pattern] if method != "OPTIONS"]
+
+
+@answered
+def preflight(**_path: str) -> Answer:
+    """Say which methods a path has; to a browser, what a page of another origin may do. No token comes with that."""
+    request = current_request()
+    origins, origin = engine().settings.cors_origins, request.headers.get("origin")
+    headers = preflight_headers(origins, origin, methods_of(request.path))
+    return Answer(b"", HTTPStatus.NO_CONTENT, headers)
+
+
+# API Gateway answers OPTIONS only where a route has it.
+for _pattern in [pattern for pattern in app.routes if "OPTIONS" not in app.routes[pattern]]:
+    app.route(_pattern, methods=["OPTIONS"])(preflight)
 
 
 # --- WebSocket ------------------------------------------------------------------------------------------------
@@ -186,6 +213,7 @@ def not_served(**_path: str) -> NoReturn:
 @app.on_ws_connect(name="ws_connect")
 @connected
 def ws_connect(event: WebsocketEvent) -> None:
+    refuse_foreign_page(engine().settings.cors_origins, event.to_dict().get("headers") or {})
     engine().sockets.connect(event.connection_id, event.to_dict().get("queryStringParameters") or {})
 
 

@@ -7,6 +7,7 @@ documented deployments; where those differ (``QUEUE_MAX_CONCURRENT``, ``WORKER_C
 
 import base64
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,9 @@ AUTH_MODES = ("open", "jwt")
 AUTH_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """What a token may be signed with: never a secret that the engine would have to share with the issuer."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
+_IMPLIED_PORT = re.compile(r"http://.*:80|https://.*:443")
+"""Which a browser leaves out: with it an origin would never be the same."""
 Number = TypeVar("Number", int, float)
 
 
@@ -84,6 +88,8 @@ class Settings:
     """Whom a token must be meant for: any of these."""
     auth_algorithms: tuple[str, ...]
     """What a token may be signed with."""
+    cors_origins: tuple[str, ...]
+    """Pages of these origins may call the API and open WebSockets in a browser."""
     orders_queue_url: str
     priority_queue_url: str
     settlements_queue_url: str
@@ -124,6 +130,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         auth_issuer=read.issuer("AUTH_ISSUER"),
         auth_audience=read.names("AUTH_AUDIENCE"),
         auth_algorithms=read.some_of("AUTH_ALGORITHMS", AUTH_ALGORITHMS, default="RS256"),
+        cors_origins=read.origins("CORS_ORIGINS"),
         orders_queue_url=read.text("ORDERS_QUEUE_URL"),
         priority_queue_url=read.text("PRIORITY_QUEUE_URL"),
         settlements_queue_url=read.text("SETTLEMENTS_QUEUE_URL"),
@@ -232,6 +239,15 @@ class _Reader:
             except ValueError:
                 self._refuse(name, "whsec_***", "whsec_ and a key in base64, or any other text")
         return secret
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        """Return the origins of a list, each as a browser sends it; ``*`` is none, and nor is ``null``."""
+        origins = tuple(part.strip() for part in self.text(name).split(",") if part.strip())
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin) or _IMPLIED_PORT.fullmatch(origin):
+                allowed = "origins such as https://app.example.com, in lower case, without a path or an implied port"
+                self._refuse(name, origin, f"a list, with commas, of {allowed}")
+        return origins
 
     def _first(self, names: tuple[str, ...], default: str) -> tuple[str, str]:
         """Return the first variable that is set; an empty one counts as absent."""

@@ -1,7 +1,7 @@
 """What the REST calls answer, where it is not an order itself; fields are written in the order they stand here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
@@ -15,10 +15,11 @@ from chalicelib.orders.order import Order, Side, Status
 
 @dataclass(frozen=True)
 class Answer:
-    """A body with its status, for a call whose status is not always 200."""
+    """A body with its status and headers, for a call whose answer is not always a 200 with a body."""
 
     body: object
     status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class AcceptedOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

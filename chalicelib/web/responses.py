@@ -6,7 +6,7 @@ refuses (a method, a media type) never reaches a view, and a bug leaves it as Ch
 ``as_problem`` is a middleware.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
@@ -17,9 +17,27 @@ from chalicelib.exact_json import encode_json
 from chalicelib.observability import count, flush_metrics, logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.web.answers import Answer
+from chalicelib.web.cross_origin import cors_headers
 from chalicelib.web.identity import Caller, authorizer_context
 from chalicelib.web.problems import Problem, RequestError, refusal_of
 from chalicelib.web.tokens import TokenRefused
+
+SECURITY_HEADERS = {
+    # An answer is what its Content-Type says: JSON that repeats a client's text is not to be run as a page or script.
+    "X-Content-Type-Options": "nosniff",
+    # Orders are their owner's: no cache, shared or on disk, keeps them.
+    "Cache-Control": "no-store",
+    # Should an answer be opened as a page all the same, it loads nothing, runs nothing, and stands in no frame.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    # Nor can a page of another site embed it as an image or script and read it from its process's memory.
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Ids of orders in a path, tickets in a query: no other site hears of them.
+    "Referrer-Policy": "no-referrer",
+    # A browser that was here once speaks TLS for two years, also to whoever claims that there is none. Over plain
+    # HTTP, as on a laptop, browsers pass over it (RFC 6797, 8.1).
+    "Strict-Transport-Security": "max-age=63072000",
+}
+"""Of every answer, after the OWASP REST Security Cheat Sheet."""
 
 
 def answered(view: Callable[..., object]) -> Callable[..., Response]:
@@ -37,7 +55,8 @@ def answered(view: Callable[..., object]) -> Callable[..., Response]:
             return _problem_response(refused.problem, refused.headers)
         given = value if isinstance(value, Answer) else Answer(value)
         body = given.body if isinstance(given.body, bytes) else encode_json(given.body)
-        return Response(body.decode(), {"Content-Type": "application/json"}, given.status)
+        content_type = {"Content-Type": "application/json"} if body else {}
+        return Response(body.decode(), {**content_type, **given.headers}, given.status)
 
     return answer
 
@@ -90,6 +109,12 @@ def as_problem(request: Any, get_response: Callable[[Any], Response]) -> Respons
         status = HTTPStatus(response.status_code)
         detail = response.body.get("Message", status.description)
         return _problem_response(Problem(title=status.phrase, status=status, detail=detail), response.headers)
+    return response
+
+
+def protected(response: Response, origins: Collection[str], origin: str | None) -> Response:
+    """Add what keeps browsers from doing with an answer what it is not for; a view's own headers win."""
+    response.headers = {**SECURITY_HEADERS, **cors_headers(origins, origin), **response.headers}
     return response
 
 

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Answer(NamedTuple):
-    """An HTTP answer whose body is JSON."""
+    """An HTTP answer whose body is JSON, or None if it has none."""
 
     status: int
     headers: Mapping[str, str]
@@ -91,7 +91,8 @@ class Client:
             connection.request(method, path, body, {**content_type, **authorization, **(headers or {})})
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, named, parse(answer.read()))
+            content = answer.read()
+            return Answer(answer.status, named, parse(content) if content else None)
         finally:
             connection.close()
 

@@ -16,6 +16,7 @@ FROM_THE_DEVELOPERS_ENVIRONMENT = (
     "MOCK_SEED",
     "MOCK_LATENCY",
 )
+ALLOWED_ORIGIN = "https://app.example.com"
 NO_LIMITS = {"ORDER_PROCESSOR_RATE": "0", "USER_ORDER_RATE": "0"}
 
 
@@ -29,7 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def settings() -> dict[str, str]:
     """Return settings that give a stack servers of its own, no limits, and for the rest the documented values."""
-    return {**OWN_SERVERS, **dict.fromkeys(FROM_THE_DEVELOPERS_ENVIRONMENT, ""), **NO_LIMITS}
+    from_the_developers = dict.fromkeys(FROM_THE_DEVELOPERS_ENVIRONMENT, "")
+    return {**OWN_SERVERS, **from_the_developers, **NO_LIMITS, "CORS_ORIGINS": ALLOWED_ORIGIN}
 
 
 @pytest.fixture(scope="session")

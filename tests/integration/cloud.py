@@ -204,10 +204,12 @@ class Socket:
         self.id = f"connection-{uuid4()}"
         self._connections = connections
 
-    def connect(self, **query: Any) -> int:
+    def connect(self, headers: Mapping[str, str] | None = None, **query: Any) -> int:
         """Open it; returns the status code."""
         parameters = {name: str(value) for name, value in query.items()} or None
-        answer = app.ws_connect(self._event("$connect", queryStringParameters=parameters), CONTEXT)
+        answer = app.ws_connect(
+            self._event("$connect", headers=headers or {}, queryStringParameters=parameters), CONTEXT
+        )
         return answer["statusCode"]
 
     def send(self, message: Mapping[str, Any] | str) -> None:

@@ -18,8 +18,10 @@ from tests.issuer import LocalIssuer, private_key
 
 FOR_EVERYBODY = {("GET", "/health"), ("POST", "/api/launches")}
 FOR_EVERYBODY |= {(method, path) for method in app.METHODS for path in ("/", "/{proxy+}")}
+# A browser sends no token with a preflight, which says only what a path is served for.
+PREFLIGHTS = {("OPTIONS", path) for path in app.app.routes}
 ROUTES = [(method, path) for path, methods in app.app.routes.items() for method in methods]
-GUARDED = [route for route in ROUTES if route not in FOR_EVERYBODY]
+GUARDED = [route for route in ROUTES if route not in FOR_EVERYBODY | PREFLIGHTS]
 OF_ONE_ORDER = [route for route in GUARDED if "{order_id}" in route[1]]
 FOR_OPERATORS = [("GET", "/api/dead-letters"), ("POST", "/api/dead-letters/redrive")]
 MARKET_ORDER = {name: value for name, value in order_body().items() if name != "userId"}
@@ -120,7 +122,7 @@ def every(routes: list[tuple[str, str]]) -> Any:
 def test_the_routes_for_everybody_are_known_and_no_others():
     open_routes = {route for route in ROUTES if app.app.routes[route[1]][route[0]].authorizer is None}
 
-    assert open_routes == FOR_EVERYBODY
+    assert open_routes == FOR_EVERYBODY | PREFLIGHTS
 
 
 @every(GUARDED)
@@ -212,6 +214,11 @@ def test_what_is_for_everybody_needs_no_token(secure, method, path):
     event = gateway_event(method, path) | {"pathParameters": {"proxy": "x"}}
 
     assert app.app(event, CONTEXT)["statusCode"] == (200 if path == "/health" else 404)
+
+
+@every(sorted(PREFLIGHTS - FOR_EVERYBODY))
+def test_a_preflight_needs_no_token(secure, method, path):
+    assert app.app(gateway_event(method, path), CONTEXT)["statusCode"] == 204
 
 
 def test_a_launch_is_let_in_by_its_signature_and_by_nothing_else(make_engine, serve, issuer):

@@ -99,6 +99,27 @@ def test_a_password_is_not_repeated(variable):
     assert "secret" not in problems(**{variable: "ftp://user:secret@host/x"})[0]
 
 
+def test_origins_are_read_from_a_list():
+    assert load_settings({}).cors_origins == ()
+    settings = load_settings({"CORS_ORIGINS": " https://app.example.com, http://localhost:5173,,http://[::1]:8080 "})
+    assert settings.cors_origins == ("https://app.example.com", "http://localhost:5173", "http://[::1]:8080")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("*", "null", "https://*.example.com", "https://app.example.com/", "https://app.example.com/path"),
+        *("app.example.com", "//app.example.com", "ftp://app.example.com", "https://APP.example.com", "https://"),
+        *("https://app.example.com:443", "http://app.example.com:80", "https://app.example.com:", "https://a b"),
+        *("https://user@app.example.com", "https://app.example.com?x", "https://app.example.com:x", "https://.a"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_or_that_stands_for_many_is_refused(origin):
+    (problem,) = problems(CORS_ORIGINS=f"https://app.example.com,{origin}")
+
+    assert problem.startswith(f"CORS_ORIGINS={origin!r} cannot be used: allowed is a list")
+
+
 def test_an_empty_variable_counts_as_absent():
     assert load_settings({"PORT": "", "MOCK_SEED": "  ", "DATABASE_URL": ""}) == load_settings({})
 

@@ -123,10 +123,12 @@ def operations_of(template):
 
 
 def test_the_packaged_api_asks_the_authorizer_about_all_but_what_is_for_everybody(packaged):
-    unasked = {path for (_, path), operation in operations_of(packaged).items() if "security" not in operation}
+    unasked = {route for route, operation in operations_of(packaged).items() if "security" not in operation}
+    preflights = {("options", path) for _, path in operations_of(packaged)}
     (authorizer,) = definition_of(packaged)["securityDefinitions"].values()
 
-    assert unasked == {"/health", "/api/launches", "/", "/{proxy+}"}
+    assert {path for _, path in unasked - preflights} == {"/health", "/api/launches", "/", "/{proxy+}"}
+    assert preflights <= unasked
     assert authorizer["name"] == "Authorization"
     assert "${Authorize.Arn}" in json.dumps(authorizer["x-amazon-apigateway-authorizer"])
     assert authorizer["x-amazon-apigateway-authorizer"]["authorizerResultTtlInSeconds"] == 60
