@@ -4,8 +4,10 @@ The handlers stand here and not in Chalice blueprints, because Lambda imports on
 declared in, and a blueprint's module does not register it with the app.
 """
 
+import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -23,7 +25,7 @@ from chalice.app import (
 
 from chalicelib.config import PRIORITY_SLOTS, check_template
 from chalicelib.engine import engine
-from chalicelib.observability import flush_metrics, logger
+from chalicelib.observability import flush_metrics, logger, without_secrets
 from chalicelib.orders.order import Order
 from chalicelib.queueing.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.release import take_part_in_deployment
@@ -42,9 +44,11 @@ from chalicelib.web.identity import Caller
 from chalicelib.web.responses import answered, as_problem, authorized, connected, protected
 from chalicelib.web.unknown_paths import methods_served, wrong_address
 
-app = Chalice(app_name="order-execution-engine")
+app = Chalice(app_name="order-execution-engine", configure_logs=False)
+app.log = logging.getLogger(logger.service)  # errors that Chalice catches are written like all others
 app.experimental_feature_flags.update(["WEBSOCKETS"])
-app.register_middleware(ConvertToMiddleware(logger.inject_lambda_context))
+# Said outright, because Powertools would also take an answer from the environment: an event holds tokens.
+app.register_middleware(ConvertToMiddleware(partial(logger.inject_lambda_context, log_event=False)))
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
     check_template(os.environ)
@@ -59,6 +63,19 @@ that much longer, and asking once a minute costs next to nothing. An expired tok
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 EXECUTING_AT_ONCE = 10
 """The template makes this a parameter, ``QueueMaxConcurrent``, and sets it as reserved concurrency as well."""
+
+
+@app.middleware("all")
+def keep_secrets(event: Any, get_response: Callable[[Any], Any]) -> Any:
+    """Let no secret out with an error: what is raised here, Lambda's runtime prints."""
+    try:
+        return get_response(event)
+    except Exception as error:
+        told = without_secrets(error)
+        if told is error:
+            raise
+        logger.exception("an error that holds a secret")  # with its traceback, which is lost with the error
+        raise told from None
 
 
 @app.middleware("all")

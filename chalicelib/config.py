@@ -9,10 +9,10 @@ import base64
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 PRIORITY_SLOTS = 2
 """Of all orders that execute at once, so many are snipers only: the least an event source can be limited to."""
@@ -35,6 +35,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
 _IMPLIED_PORT = re.compile(r"http://.*:80|https://.*:443")
 """Which a browser leaves out: with it an origin would never be the same."""
+_UNREADABLE = re.compile(r"\s|%(?![0-9A-Fa-f]{2})")
+_URL_HINT = "what is special in a password is written as %40 for @"
+"""A client that cannot read a URL would repeat a part of it in its error: the part with the password."""
 Number = TypeVar("Number", int, float)
 
 
@@ -52,10 +55,10 @@ class Settings:
 
     port: int
     """Where the laptop's front door listens."""
-    database_url: str
+    database_url: str = field(repr=False)
     database_secret_arn: str
     """Where user and password of Postgres are, if not in its URL; likewise for Redis and the launches."""
-    redis_url: str
+    redis_url: str = field(repr=False)
     redis_secret_arn: str
     queue_max_concurrent: int
     """How many orders execute at once: the reserved concurrency. Of these ``PRIORITY_SLOTS`` are for snipers only."""
@@ -77,7 +80,7 @@ class Settings:
     """Where clients connect; answers to ``POST`` carry it."""
     management_api_url: str
     """API Gateway's ``@connections`` endpoint, where messages to WebSocket clients are posted."""
-    launch_webhook_secret: str
+    launch_webhook_secret: str = field(repr=False)
     """Signs ``POST /api/launches``; without one no launch is taken."""
     launch_webhook_secret_arn: str
     auth_mode: str
@@ -94,6 +97,12 @@ class Settings:
     priority_queue_url: str
     settlements_queue_url: str
     replays_queue_url: str
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What nobody may read in a log: passwords, as a URL has them and as they are, and the key of launches."""
+        passwords = _passwords(self.database_url) | _passwords(self.redis_url)
+        return frozenset({*passwords, *map(unquote, passwords), self.launch_webhook_secret} - {""})
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
@@ -201,7 +210,8 @@ class _Reader:
         name, value = self._first(names, default)
         if value and not _is_url(value, schemes):
             # A database or Redis URL holds a password: the message says what is allowed, not what was given.
-            self._refuse(name, "***" if "@" in value else value, f"a URL that starts with {'://, '.join(schemes)}://")
+            shown = "***" if "@" in value or "password" in value.lower() else value
+            self._refuse(name, shown, f"a URL that starts with {'://, '.join(schemes)}://", hint=_URL_HINT)
             return default
         return value
 
@@ -283,9 +293,18 @@ class _Reader:
 def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(value)
-        return parts.scheme in schemes and (bool(parts.hostname) or parts.scheme == "postgresql")
+        # Postgres takes several hosts, each with its port.
+        if parts.scheme not in schemes or (not parts.scheme.startswith("postgres") and parts.port == 0):
+            return False
+        return bool(parts.hostname or parts.scheme == "postgresql") and not _UNREADABLE.search(value)
     except ValueError:
         return False
+
+
+def _passwords(url: str) -> set[str]:
+    """Return the password of a URL, which stands before the host or, for Postgres, among the options."""
+    parts = urlsplit(url)
+    return {parts.password or "", *parse_qs(parts.query).get("password", [])}
 
 
 def _database_url(read: _Reader) -> str:

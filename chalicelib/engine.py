@@ -16,6 +16,7 @@ from chalicelib.execution.intake import Intake
 from chalicelib.execution.recovery import Recovery
 from chalicelib.execution.retries import Retries
 from chalicelib.execution.settlement import Settlement
+from chalicelib.observability import conceal
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
 from chalicelib.rate_limit import RateLimit
@@ -55,6 +56,7 @@ class Engine:
     """All parts of one process, sharing its connections."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
+        conceal(settings.secrets)
         self.settings = settings
         self.clock = clock
 

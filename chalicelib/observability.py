@@ -1,16 +1,55 @@
 """Structured logs and metrics: JSON lines for CloudWatch Logs, counts in its embedded metric format."""
 
 import os
+import traceback
+from collections.abc import Iterable
+from urllib.parse import quote
 
+import msgspec
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
-
-from chalicelib.exact_json import encode_json
 
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "order-execution-engine"
 """The template gives each stack its own name, by which the alarms of two stages tell their orders apart."""
 
-logger = Logger(service=SERVICE, json_serializer=lambda line: encode_json(line).decode(), use_rfc3339=True)
+SHORTEST_SECRET = 8
+"""A shorter one is left alone: it may be part of any word, and protects nothing."""
+
+_secrets: set[str] = set()
+# What JSON has no form for is written as text: a line must not be lost for the value of one of its fields.
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+
+
+def conceal(secrets: Iterable[str]) -> None:
+    """Let none of these be written to the log from now on, be it as they are or as JSON or a URL has them.
+
+    Errors are the likely way: a library may repeat the URL it was given. This is the last line of defence, not the
+    first; it holds for all that goes through ``logger``, which is Chalice's as well.
+    """
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            _secrets.update((secret, _encoder.encode(secret).decode()[1:-1], quote(secret, safe="")))
+
+
+def redacted(text: str) -> str:
+    """Return the text with ``***`` for each secret in it; the longest first, as one may be part of another."""
+    for secret in sorted((secret for secret in _secrets if secret in text), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def without_secrets(error: Exception) -> Exception:
+    """Return the error, or another in its place if Lambda's runtime, which prints it, would print a secret with it."""
+    told = "".join(traceback.format_exception(error))
+    return error if redacted(told) == told else RuntimeError(redacted(f"{type(error).__name__}: {error}"))
+
+
+def _written(line: object) -> str:
+    return redacted(_encoder.encode(line).decode())
+
+
+# An error's traceback is in the line once, as text.
+logger = Logger(service=SERVICE, json_serializer=_written, use_rfc3339=True, serialize_stacktrace=False)
 metrics = Metrics(namespace="OrderExecutionEngine", service=SERVICE)
 
 

@@ -5,9 +5,13 @@ that asks for the new one. So a rotation costs one more call a process, and no c
 """
 
 from chalicelib.clock import Clock
+from chalicelib.exact_json import decode_json
+from chalicelib.observability import conceal
 from chalicelib.resources.aws import as_unavailable, aws_client
 
 SECRETS_SECONDS = 1.5
+PASSWORDS = ("password", "authToken")
+"""What the secrets of Postgres and Redis call it."""
 RENEWAL_PAUSE_SECONDS = 5.0
 """A password that is wrong, and not only old, must not cause a call to Secrets Manager with every order."""
 
@@ -46,4 +50,15 @@ class Secret:
         self._read_at = self._clock.seconds()
         with as_unavailable("Secrets Manager"):
             client = aws_client("secretsmanager", SECRETS_SECONDS, 2)
-            return str(client.get_secret_value(SecretId=self._arn)["SecretString"])
+            text = str(client.get_secret_value(SecretId=self._arn)["SecretString"])
+        conceal(_passwords(text))
+        return text
+
+
+def _passwords(text: str) -> list[str]:
+    """Return what of a secret must not be read: all of it, or if it is JSON with other things in it the password."""
+    try:
+        parts = decode_json(text)
+    except ValueError:
+        return [text]
+    return [parts[name] for name in PASSWORDS if name in parts] if isinstance(parts, dict) else [text]
