@@ -74,7 +74,9 @@ def post_launch(url: str, launch: Launch, secret: str, now: datetime) -> int:
     except ValueError as unusable:
         raise LaunchError(f"The launch cannot be signed: {unusable}.") from unusable
     address = f"{url.rstrip('/')}/api/launches"
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json", **headers})
+    request = urllib.request.Request(  # noqa: S310 - the operator's own command opens what the operator names
+        address, body, {"Content-Type": "application/json", **headers}
+    )
     try:
         with _opener(url).open(request, timeout=PATIENCE_SECONDS) as answer:
             return int(json.load(answer)["ordersWoken"])

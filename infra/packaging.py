@@ -264,7 +264,7 @@ def _run(command: list[str], cwd: Path, what: str) -> None:
         "AWS_EC2_METADATA_DISABLED": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - no shell, and commands of this module alone
         command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:

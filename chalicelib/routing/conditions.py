@@ -74,7 +74,7 @@ def _price_for_amount(order: Order, route: Route, worst: Decimal, market_price: 
 
 def unmet_stop(order: Order, market_price: Decimal) -> Unmet | None:
     """Return why the market price does not trigger the stop, or None when it does."""
-    assert order.trigger_price is not None
+    assert order.trigger_price is not None  # noqa: S101 - for mypy: requests.py requires it of a stop
     wakes_when = WakesWhen.AT_OR_BELOW if order.side is Side.SELL else WakesWhen.AT_OR_ABOVE
     if wakes_when.met_by(market_price, order.trigger_price):
         return None

@@ -34,7 +34,7 @@ def main() -> None:
     # Python ignores SIGPIPE, and what is ignored stays ignored in the command.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        os.execvp(options.command[0], options.command)
+        os.execvp(options.command[0], options.command)  # noqa: S606 - becomes what processes.py starts
     except OSError as error:
         sys.exit(f"{options.command[0]} cannot be started: {error.strerror}")
 

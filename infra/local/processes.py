@@ -78,7 +78,7 @@ class ChildProcess:
         if self.user:
             leash.append(f"--user={self.user}")
         with self.log_file.open("ab") as log:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603 - no shell, and only the stack's own services
                 [*leash, *self.command],
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,

@@ -29,7 +29,7 @@ PROJECT = Path(__file__).parents[2]
 DATA_DIR = PROJECT / ".local"
 STAGE = "local"
 HEALTH_TIMEOUT_SECONDS = 30.0
-LAUNCH_WEBHOOK_SECRET = "local-launches"
+LAUNCH_WEBHOOK_SECRET = "local-launches"  # noqa: S105 - no secret: the README has it
 """Signs launches where no secret was set: nobody but this machine reaches the stack."""
 USER_ORDER_RATE = "0"
 """No limit where none was set: who the user is anybody may choose here, so one would only keep load tests short."""
@@ -274,7 +274,7 @@ class Stack:
         self._endpoint_file.write_text(self.aws_endpoint_url)
         gateway = f"{self.aws_endpoint_url}/_aws/execute-api"
         door = self.services["door"]
-        assert isinstance(door, LocalDoor)
+        assert isinstance(door, LocalDoor)  # noqa: S101 - for mypy
         door.lead_to(
             rest=f"{gateway}/{self.outputs['RestAPIId']}/api",
             websocket=f"{gateway}/{self.outputs['WebsocketAPIId']}/ws",

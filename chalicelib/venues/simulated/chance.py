@@ -18,8 +18,9 @@ class Chance:
     def uniform(self, low: float, high: float, *purpose: object) -> float:
         """Return a number between ``low`` and ``high``; with a seed, always the same for the same ``purpose``."""
         if self.seed is None:
-            return random.uniform(low, high)
-        return random.Random("|".join((self.seed, *map(str, purpose)))).uniform(low, high)
+            return random.uniform(low, high)  # noqa: S311 - what is drawn is a market, not a secret
+        drawing = random.Random("|".join((self.seed, *map(str, purpose))))  # noqa: S311 - to be guessed is its purpose
+        return drawing.uniform(low, high)
 
     def happens(self, share: float, *purpose: object) -> bool:
         """Whether something that happens in ``share`` of all cases happens in this one."""
