@@ -70,7 +70,7 @@ def audit(lock: str) -> Audit:
     """Have pip-audit look at a lock."""
     # The lock names every package, so that pip need not be asked what else would be installed.
     command = [str(PIP_AUDIT), "--requirement", str(PROJECT / lock), "--disable-pip", "--no-deps"]
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - no shell, and names of our own files
         [*command, "--format", "json", "--progress-spinner", "off"],
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -164,7 +164,7 @@ def _by_check(refused: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 def _run(tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     try:
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603 - no shell, and commands of this module alone
             [str(TOOLS / tool), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
     except FileNotFoundError as error:
