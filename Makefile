@@ -58,7 +58,7 @@ deploy: setup ## Deploy to AWS, or elsewhere: make deploy STAGE=localstack
 	@$(BIN)/python -m infra.deploy --stage $(or $(STAGE),dev)
 
 lock: setup ## Pin the newest allowed version of every package
-	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-dev.in -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-lint.in -o requirements-lint.txt
 LOCK_FORMAT := --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --no-emit-find-links
