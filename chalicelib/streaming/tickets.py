@@ -8,8 +8,11 @@ happens in one script.
 A connection is its user's for as long as the token was valid: Redis forgets it then. What Redis has lost, nobody can
 tell: such a connection must be opened again.
 
+A user has so many connections at most (``MOST_CONNECTIONS``), which the same script counts: those that are closed are
+taken off the list, and one whose end nobody heard of when it would have expired.
+
 Keys: ``ticket:{hash}`` holds ``expires:user``, in milliseconds since the epoch, when the token expires;
-``connection:{id}:user`` the user.
+``connection:{id}:user`` the user; ``connections:{hash}`` a user's connections, each with the time it expires.
 """
 
 import hashlib
@@ -17,10 +20,12 @@ import secrets
 from typing import NamedTuple
 
 from chalicelib.resources.redis import Redis
-from chalicelib.streaming.viewers import CONNECTION_MS, user_key
+from chalicelib.streaming.viewers import CONNECTION_MS, CONNECTIONS_OF, user_key
 
 TICKET_SECONDS = 60
 TICKET_BYTES = 32
+MOST_CONNECTIONS = 50
+"""How many connections a user may have at once: a page or a program each, and each may listen to many orders."""
 
 _ISSUE = """
 local ticket = unpack(KEYS)
@@ -30,7 +35,7 @@ redis.call('SET', ticket, held, 'PX', lifetime)
 
 _REDEEM = """
 local ticket, connection = unpack(KEYS)
-local longest = unpack(ARGV)
+local longest, connection_id, connections_of, most_connections = unpack(ARGV)
 local held = redis.call('GETDEL', ticket)
 if not held then
     return nil
@@ -41,14 +46,25 @@ local lifetime = math.min(tonumber(expires) - time[1] * 1000, tonumber(longest))
 if lifetime <= 0 then
     return nil
 end
+local now, theirs = time[1] * 1000, connections_of .. redis.sha1hex(user)
+redis.call('ZREMRANGEBYSCORE', theirs, 0, now)
+if redis.call('ZCARD', theirs) >= tonumber(most_connections) then
+    return {user, 'too many'}
+end
+redis.call('ZADD', theirs, now + lifetime, connection_id)
+redis.call('PEXPIRE', theirs, longest)
 redis.call('SET', connection, user, 'PX', lifetime)
-return user
+return {user, 'opened'}
 """
 
 _USER = """
 local connection = unpack(KEYS)
 return redis.call('GET', connection)
 """
+
+
+class TooManyConnections(Exception):
+    """The user has as many connections as one may have."""
 
 
 class Ticket(NamedTuple):
@@ -78,9 +94,17 @@ class Tickets:
         """Take a ticket for a connection and return its user; None when it is not, or no longer, good.
 
         Raises:
+            TooManyConnections: the user has ``MOST_CONNECTIONS`` others; the ticket is used up.
             ResourceUnavailable: Redis does not answer.
         """
-        user_id: str | None = self._redis.run(_REDEEM, [_ticket(text), user_key(connection_id)], [CONNECTION_MS])
+        keys = [_ticket(text), user_key(connection_id)]
+        arguments = [CONNECTION_MS, connection_id, CONNECTIONS_OF, MOST_CONNECTIONS]
+        answer: list[str] | None = self._redis.run(_REDEEM, keys, arguments)
+        if answer is None:
+            return None
+        user_id, outcome = answer
+        if outcome == "too many":
+            raise TooManyConnections(f"this user has {MOST_CONNECTIONS} connections already, the most one may have")
         return user_id
 
     def user_of(self, connection_id: str) -> str | None:

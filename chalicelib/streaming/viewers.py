@@ -32,6 +32,8 @@ STATE_MS = 10_000
 MOST_ORDERS = 200
 """How many orders a connection may listen to at once: more than a busy user has waiting, few enough to forget in one
 short script."""
+CONNECTIONS_OF = "connections:"
+"""Begins the key of a user's connections; a hash of the user follows, whose name is any text."""
 CONNECTION_MS = 2 * 3600 * 1000 + 600_000
 """API Gateway closes a WebSocket after two hours; what is known of it goes a little later."""
 
@@ -178,9 +180,13 @@ return redis.call('HDEL', viewers, connection)
 
 _FORGET = """
 local opened_for, orders, user = unpack(KEYS)
-local connection, viewers_of = unpack(ARGV)
+local connection, viewers_of, connections_of = unpack(ARGV)
 for _, order in ipairs(redis.call('SMEMBERS', orders)) do
     redis.call('HDEL', viewers_of .. order, connection)
+end
+local name = redis.call('GET', user)
+if name then
+    redis.call('ZREM', connections_of .. redis.sha1hex(name), connection)
 end
 return redis.call('DEL', opened_for, orders, user)
 """
@@ -284,7 +290,7 @@ class Viewers:
     def forget(self, connection_id: str) -> None:
         """Remove a connection that is gone, from every order."""
         keys = [_connection(connection_id), _orders(connection_id), user_key(connection_id)]
-        self._redis.run(_FORGET, keys, [connection_id, _viewers("")])
+        self._redis.run(_FORGET, keys, [connection_id, _viewers(""), CONNECTIONS_OF])
 
     def read_state(self, order_id: str, owner: str | None = None) -> bytes | None:
         """Return the order as JSON, if it was active of late; with ``owner`` only if it is theirs."""

@@ -77,6 +77,7 @@ class Identification:
 
         Raises:
             RequestError: 401, the ticket is missing, not good, or no longer.
+            TooManyConnections: the user has as many as one may have.
             ResourceUnavailable: Redis does not answer.
         """
         if self.open_to_all:

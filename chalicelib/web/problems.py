@@ -14,6 +14,7 @@ from chalicelib.exact_json import encode_json
 from chalicelib.execution.cancellation import NotCancellable
 from chalicelib.execution.intake import IdempotencyConflict, TooLate, TooManyOrders
 from chalicelib.resources import ResourceUnavailable
+from chalicelib.streaming.tickets import TooManyConnections
 from chalicelib.streaming.viewers import TooManySubscriptions
 from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
@@ -58,6 +59,8 @@ def refusal_of(error: Exception) -> RequestError | None:
             return error
         case IdempotencyConflict() | NotCancellable():
             return RequestError(HTTPStatus.CONFLICT, str(error))
+        case TooManyConnections():
+            return RequestError(HTTPStatus.CONFLICT, f"No connection: {error}. Close one first.")
         case TooManySubscriptions():
             detail = f"No subscription: {error}. Unsubscribe from one, or open another connection."
             return RequestError(HTTPStatus.CONFLICT, detail)

@@ -10,6 +10,7 @@ import pytest
 
 import app
 from chalicelib.resources import ResourceUnavailable
+from chalicelib.streaming.tickets import MOST_CONNECTIONS
 from chalicelib.web.identity import OPERATE
 from tests.builders import UNKNOWN_ORDER, order_body
 from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_REDIS, Socket
@@ -418,6 +419,39 @@ def test_a_ticket_is_good_for_a_minute(ann, secure, cache):
     (key,) = cache.keys("ticket:*")
     assert 59_000 < cache.pttl(key) <= 60_000
     assert secure.clock.now().isoformat()[:16] <= answer["expiresAt"][:16]
+
+
+def test_a_user_has_no_more_connections_than_one_may_have(ann, bob, connect, connections, cache):
+    opened = [connect(ann) for _ in range(MOST_CONNECTIONS)]
+
+    beyond = Socket(connections)
+    assert beyond.connect(ticket=ann.ticket()) == 409
+    beyond.send({"action": "ping"})
+    assert beyond.received[0]["error"]["status"] == 401
+    connect(bob)
+
+    opened[0].disconnect()
+    connect(ann)
+    for socket in opened:
+        socket.disconnect()
+    assert len(cache.keys("connections:*")) == 2
+
+
+def test_a_connection_whose_end_nobody_heard_of_counts_until_it_would_have_expired(users, connect, cache):
+    ann = users("ann", exp=int(time.time()) + 100)
+    lost, *_others = [connect(ann) for _ in range(MOST_CONNECTIONS)]
+    (listed,) = cache.keys("connections:*")
+    assert 90 < cache.zscore(listed, lost.id) / 1000 - time.time() <= 100
+
+    cache.zadd(listed, {lost.id: (time.time() - 1) * 1000})
+
+    connect(ann)
+
+
+def test_no_name_of_a_user_shows_in_a_key(users, connect, cache):
+    connect(users("ann@example.com"))
+
+    assert not [key for key in cache.keys("*") if "ann" in key]
 
 
 def test_tickets_differ_and_redis_knows_none_of_them(ann, cache):

@@ -5,6 +5,7 @@ import pytest
 from chalicelib.execution.cancellation import NotCancellable
 from chalicelib.execution.intake import IdempotencyConflict, TooLate, TooManyOrders
 from chalicelib.resources import ResourceUnavailable
+from chalicelib.streaming.tickets import TooManyConnections
 from chalicelib.streaming.viewers import TooManySubscriptions
 from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
@@ -18,6 +19,7 @@ from chalicelib.web.problems import invalid, refusal_of
         (NotCancellable("Order 7 has ended."), 409, "Order 7 has ended."),
         (DeliveryRepeated("taken before"), 409, "The launch cannot be accepted: taken before."),
         (LaunchConflict("pool p is known"), 409, "The launch cannot be accepted: pool p is known."),
+        (TooManyConnections("at most 2"), 409, "No connection: at most 2. Close one first."),
         (
             TooManySubscriptions("at most 2"),
             409,
