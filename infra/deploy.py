@@ -1,4 +1,4 @@
-"""Deploys the engine with CloudFormation: ``python -m infra.deploy --stage prod|dev|localstack|local``.
+"""Deploys the engine with CloudFormation: ``python -m infra.deploy --stage prod|staging|dev|localstack|local``.
 
 One path for AWS and for every emulator of it. What is deployed is decided first, as plain data (``infra.deployment``),
 and so is what CloudFormation's answers mean (``infra.cloudformation``); here it is carried out. So both can be tested
@@ -47,13 +47,11 @@ from infra.deployment import (
     resolve_settings,
     with_public_host,
 )
-from infra.packaging import Package, PackagingError, build_package
+from infra.packaging import BUILD_ROOT, PROJECT, Package, PackagingError, build_package, load_package
 
 __all__ = ["DeployError", "deploy", "deploy_data", "remove"]
 
-PROJECT = Path(__file__).parents[1]
 DATA_TEMPLATE = PROJECT / "infra" / "data.yaml"
-BUILD_ROOT = PROJECT / ".local" / "build"
 DEPLOY_TIMEOUT_SECONDS = 3600.0
 POLL_SECONDS = 2.0
 EMULATOR_POLL_SECONDS = 0.1
@@ -289,11 +287,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             remove(target, report=print)
             return 0
         environment = {**resolve_settings(os.environ), "OPEN_TO_ALL": opened_by_name(options)}
+        package = load_package(options.package) if options.package else None
         outputs: Outputs = {}
         if options.only != "app" and has_data_stack(target, environment):
             outputs |= deploy_data(target, environment=environment, report=print)
         if options.only != "data":
-            outputs |= deploy(target, environment=environment, report=print)
+            outputs |= deploy(target, environment=environment, package=package, report=print)
     except (SettingsError, DeployError, PackagingError) as error:
         return failed(error)
     width = max(map(len, outputs), default=0)
@@ -321,6 +320,7 @@ def command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
     # Named each time, unlike where an engine is only asked: a deployment should not go where nobody meant it to.
     add_target_options(parser, default_stage=None)
     parser.add_argument("--open-to-all", metavar="STAGE", help="let AUTH_MODE=open go to AWS: the stage's name again")
+    parser.add_argument("--package", type=Path, help="the folder of a package built before; otherwise one is built")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--only", choices=["data", "app"], help="one of the two stacks; by default the data stack first")
     what.add_argument("--delete", action="store_true", help="remove the engine; the data stack stays")

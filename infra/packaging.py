@@ -1,11 +1,13 @@
 """From the source tree to what CloudFormation deploys: a template and one zip.
 
-Chalice builds both. Around it stands what it leaves out: its dependency cache is keyed by the code too, so that
-every edit would download everything again, and it ships no compiled code, so that every cold start compiles.
+``python -m infra.packaging --stage prod`` has Chalice build both. Around it stands what it leaves out: its dependency
+cache is keyed by the code too, so that every edit would download everything again, and it ships no compiled code, so
+that every cold start compiles.
 The dependencies are therefore installed once into a folder of their own and handed to Chalice as ``vendor``, and
 bytecode is added to the zip.
 """
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -23,8 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from infra.commands import failed
+
 Template = dict[str, Any]
 
+PROJECT = Path(__file__).parents[1]
+BUILD_ROOT = PROJECT / ".local" / "build"
+TEMPLATE, ARCHIVE = "sam.json", "deployment.zip"
+"""What Chalice calls the two files of a package."""
 SOURCES = ("app.py", "chalicelib", ".chalice")
 """What Chalice packages; ``chalicelib`` and ``.chalice`` are folders."""
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", "deployments", "deployed", "venv")
@@ -70,22 +78,34 @@ def build_package(
     _check_python(stage)
     build = build_root / stage
     with _exclusively(build):
-        archive, template_file, record = build / "out" / "deployment.zip", build / "out" / "sam.json", build / "inputs"
+        out, record = build / "out", build / "inputs"
         inputs = inputs_digest(project, stage)
-        if not (record.exists() and record.read_text() == inputs and archive.exists()):
+        if not (record.exists() and record.read_text() == inputs and (out / ARCHIVE).exists()):
             # Whoever is interrupted while building must not leave the record of a whole package.
             record.unlink(missing_ok=True)
             dependencies = _install_dependencies(project / "requirements.txt", build_root, stage, report)
             _copy_sources(project, build, stage, dependencies)
             report("packaging")
             _run_chalice(project, build, stage)
-            add_bytecode(archive)
+            add_bytecode(out / ARCHIVE)
             record.write_text(inputs)
-        return Package(
-            template=json.loads(template_file.read_text()),
-            archive=archive,
-            archive_digest=hashlib.sha256(archive.read_bytes()).hexdigest(),
-        )
+        return load_package(out)
+
+
+def load_package(folder: Path) -> Package:
+    """Return the package that was built into a folder.
+
+    Raises:
+        PackagingError: there is none.
+    """
+    for file in (TEMPLATE, ARCHIVE):
+        if not (folder / file).is_file():
+            raise PackagingError(f"{folder} holds no package: {file} is missing. `make package` builds one.")
+    return Package(
+        template=json.loads((folder / TEMPLATE).read_text()),
+        archive=folder / ARCHIVE,
+        archive_digest=hashlib.sha256((folder / ARCHIVE).read_bytes()).hexdigest(),
+    )
 
 
 def package_template(project: Path, stage: str) -> Template:
@@ -190,14 +210,14 @@ def _install_dependencies(requirements: Path, build_root: Path, stage: str, repo
     return folder
 
 
-def wheel_target(config: dict[str, Any], stage: str) -> list[str]:
+def wheel_target(config: dict[str, Any], stage: str, python: tuple[int, int] = sys.version_info[:2]) -> list[str]:
     """Return pip's options for the machine that runs the code; none when that is this one."""
     if stage == "local":
         return []
     config = stage_config(config, stage)
     architecture = config["stages"][stage].get("lambda_architecture", config.get("lambda_architecture", "x86_64"))
     machine = "aarch64" if architecture == "arm64" else "x86_64"
-    options = ["--implementation", "cp", "--python-version", f"{sys.version_info.major}.{sys.version_info.minor}"]
+    options = ["--implementation", "cp", "--python-version", f"{python[0]}.{python[1]}"]
     for baseline in MANYLINUX:
         options += ["--platform", f"{baseline}_{machine}"]
     return options
@@ -283,7 +303,7 @@ def add_bytecode(archive: Path) -> None:
         folder = Path(temporary)
         for name in [name for name in contents if name.endswith(".py") and _bytecode_of(name) not in contents]:
             contents[_bytecode_of(name)] = _compile(name, contents[name], folder)
-        rewritten = folder / "deployment.zip"
+        rewritten = folder / ARCHIVE
         _write_zip(rewritten, contents)
         rewritten.replace(archive)
 
@@ -313,3 +333,21 @@ def _compile(name: str, source: bytes, folder: Path) -> bytes:
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
     return compiled.read_bytes()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build a stage's package and say where it is, and what names it beyond doubt; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.packaging", description="Build what is deployed.")
+    parser.add_argument("--stage", required=True, help="a stage of .chalice/config.json, such as prod")
+    options = parser.parse_args(arguments)
+    try:
+        package = build_package(PROJECT, BUILD_ROOT, options.stage, print)
+    except PackagingError as error:
+        return failed(error)
+    for file in (package.archive.with_name(TEMPLATE), package.archive):
+        print(f"{file}  {file.stat().st_size:,} bytes  sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

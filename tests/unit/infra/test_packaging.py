@@ -10,13 +10,18 @@ from itertools import pairwise
 
 import pytest
 
+from infra import packaging
 from infra.packaging import (
+    ARCHIVE,
+    TEMPLATE,
     PackagingError,
     add_bytecode,
     architecture_for,
     build_package,
     inputs_digest,
     install_command,
+    load_package,
+    main,
     stage_config,
     wheel_target,
 )
@@ -64,6 +69,14 @@ def test_wheels_are_for_the_machine_that_runs_the_code(stage, machine):
     platforms = [value for option, value in pairwise(target) if option == "--platform"]
     assert platforms == [f"manylinux2014_{machine}", f"manylinux_2_28_{machine}"]
     assert wheel_target({"stages": {"local": {}}}, "local") == []
+
+
+def test_wheels_are_for_the_python_that_packages_unless_another_is_asked_for():
+    config = {"lambda_architecture": "arm64", "stages": {"prod": {}}}
+    here, asked = wheel_target(config, "prod"), wheel_target(config, "prod", (3, 13))
+
+    assert ("--python-version", f"{sys.version_info.major}.{sys.version_info.minor}") in pairwise(here)
+    assert ("--python-version", "3.13") in pairwise(asked)
 
 
 def test_nothing_is_installed_that_is_not_locked_and_nothing_is_built_here(tmp_path):
@@ -162,3 +175,50 @@ def test_the_same_contents_give_the_same_bytes(tmp_path):
         add_bytecode(path)
 
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_package_that_was_built_before_is_what_its_folder_holds(tmp_path):
+    (tmp_path / TEMPLATE).write_text('{"Resources": {}}')
+    (tmp_path / ARCHIVE).write_bytes(b"code")
+
+    package = load_package(tmp_path)
+
+    assert package.template == {"Resources": {}}
+    assert package.archive.read_bytes() == b"code"
+    assert package.archive_digest == "5694d08a2e53ffcae0c3103e5ad6f6076abd960eb1f8a56577040bc1028f702b"
+
+
+@pytest.mark.parametrize("missing", [TEMPLATE, ARCHIVE])
+def test_a_folder_without_a_package_is_named_with_what_it_lacks(tmp_path, missing):
+    for file in {TEMPLATE, ARCHIVE} - {missing}:
+        (tmp_path / file).write_text("{}")
+
+    with pytest.raises(PackagingError, match=f"{tmp_path} holds no package: {missing} is missing"):
+        load_package(tmp_path)
+
+
+@pytest.mark.parametrize("version", [(3, 11), (3, 14)])
+def test_a_python_that_lambda_should_not_run_packages_nothing_for_aws(project, tmp_path, monkeypatch, version):
+    class Version(tuple):
+        major, minor = version
+
+    monkeypatch.setattr(packaging.sys, "version_info", Version(version))
+
+    with pytest.raises(PackagingError, match=r"3\.12 or 3\.13, not 3\.1[14]\. .*PYTHON=python3\.13 make"):
+        build_package(project, tmp_path / "build", "prod")
+
+
+def test_the_command_says_where_the_package_is_and_what_names_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / TEMPLATE).write_text("{}")
+    (tmp_path / ARCHIVE).write_bytes(b"code")
+    monkeypatch.setattr(packaging, "build_package", lambda _project, _root, stage, _report: load_package(tmp_path))
+
+    assert main(["--stage", "prod"]) == 0
+    template, archive = capsys.readouterr().out.splitlines()
+    assert template.startswith(f"{tmp_path / TEMPLATE}  2 bytes  sha256 ")
+    assert archive == f"{tmp_path / ARCHIVE}  4 bytes  sha256 {load_package(tmp_path).archive_digest}"
+
+
+def test_the_command_says_why_nothing_was_built(capsys):
+    assert main(["--stage", "nowhere"]) == 1
+    assert capsys.readouterr().err
