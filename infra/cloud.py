@@ -23,6 +23,14 @@ LOCAL_ENDPOINT = Path(__file__).parents[1] / ".local" / "endpoint"
 Outputs = dict[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where a deployed engine is served, without a slash at the end."""
+
+    rest: str
+    websocket: str
+
+
 class FunctionError(Exception):
     """An operators' function could not be called: nobody answers, it is not there, it failed, or it refused."""
 
@@ -80,6 +88,16 @@ class Target:
         description = self.client("cloudformation").describe_stacks(StackName=stack or self.stack)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
 
+    def addresses(self, outputs: Outputs) -> Addresses:
+        """Return where the stack that has these outputs is served: on AWS by its public host, else by API Gateway."""
+        if not self.emulated:
+            return Addresses(rest=f"https://{outputs['PublicHost']}", websocket=f"wss://{outputs['PublicHost']}/ws")
+        gateway = f"{self.endpoint_url}/_aws/execute-api"
+        return Addresses(
+            rest=f"{gateway}/{outputs['RestAPIId']}/api",
+            websocket=f"{gateway}/{outputs['WebsocketAPIId']}/ws".replace("http", "ws", 1),
+        )
+
     def call(self, output: str, request: Mapping[str, Any]) -> Any:
         """Call an operators' function, by the output that names it, and return its answer.
 
@@ -103,7 +121,7 @@ class Target:
 
 def add_target_options(parser: ArgumentParser, default_stage: str | None = "local") -> None:
     """Let a command line name a target; without a default stage it must."""
-    stage_help = "a stage of .chalice/config.json: prod, dev, localstack, local"
+    stage_help = "a stage of .chalice/config.json: prod, staging, dev, localstack, local"
     endpoint_help = f"where the cloud is, if not at AWS (emulated stages: {DEFAULT_EMULATOR_URL})"
     parser.add_argument("--stage", default=default_stage, required=default_stage is None, help=stage_help)
     parser.add_argument("--endpoint-url", help=endpoint_help)

@@ -6,10 +6,14 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from infra.local.processes import ChildProcess, StackError, plain_environment
+
+if TYPE_CHECKING:
+    from infra.cloud import Addresses  # it loads the AWS SDK, and a busy port is named before that
 
 PROJECT = Path(__file__).parents[2]
 
@@ -38,13 +42,13 @@ class LocalDoor:
             folder=PROJECT,
         )
 
-    def lead_to(self, rest: str, websocket: str) -> None:
+    def lead_to(self, addresses: "Addresses") -> None:
         """Say where the two APIs are; takes effect at the next start."""
         self.process.command = [
             *(sys.executable, "-m", "infra.local.proxy"),
             *("--listen", *map(str, self.process.inherited_sockets)),
-            *("--rest", rest),
-            *("--websocket", websocket),
+            *("--rest", addresses.rest),
+            *("--websocket", addresses.websocket),
         ]
 
     def start(self) -> None:

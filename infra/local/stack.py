@@ -4,12 +4,9 @@ Several can run side by side, each on its own data folder and port, so tests run
 """
 
 import fcntl
-import json
 import os
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -43,17 +40,6 @@ OWN_SERVERS: Mapping[str, str] = {
 }
 """Settings of a stack that is measured or broken: it starts servers of its own, whatever this process's environment
 names, signs launches with its own secret, and asks nobody who they are."""
-FIRST_SCHEDULED_EVENT = {
-    "version": "0",
-    "id": "start",
-    "detail-type": "Scheduled Event",
-    "source": "aws.events",
-    "account": "000000000000",
-    "time": "1970-01-01T00:00:00Z",
-    "region": "us-east-1",
-    "resources": [],
-    "detail": {},
-}
 
 Progress = Callable[[str, float | None], None]
 """Gets what was done and how many seconds it took, or what begins and None."""
@@ -256,6 +242,7 @@ class Stack:
         """
         from infra.cloud import Target
         from infra.deploy import DeployError, deploy
+        from infra.schedules import begin_schedules
 
         started = time.monotonic()
         environment = self._deployed_settings()
@@ -264,21 +251,11 @@ class Stack:
             self.outputs = deploy(target, environment=environment, package=package)
         except DeployError as error:
             raise StackError(f"{error}\nLogs: {self.logs}") from error
-        # A schedule begins a minute after it was made; what a crash left behind need not wait that long.
-        for function in ("RecoverOrdersFunction", "WatchMarketFunction"):
-            target.client("lambda").invoke(
-                FunctionName=self.outputs[function],
-                InvocationType="Event",
-                Payload=json.dumps(FIRST_SCHEDULED_EVENT),
-            )
+        begin_schedules(target, self.outputs)
         self._endpoint_file.write_text(self.aws_endpoint_url)
-        gateway = f"{self.aws_endpoint_url}/_aws/execute-api"
         door = self.services["door"]
         assert isinstance(door, LocalDoor)  # noqa: S101 - for mypy
-        door.lead_to(
-            rest=f"{gateway}/{self.outputs['RestAPIId']}/api",
-            websocket=f"{gateway}/{self.outputs['WebsocketAPIId']}/ws",
-        )
+        door.lead_to(target.addresses(self.outputs))
         self._progress("Engine deployed", time.monotonic() - started)
 
     def _deployed_settings(self) -> dict[str, str]:
@@ -299,23 +276,16 @@ class Stack:
         }
 
     def _wait_until_healthy(self) -> None:
+        from infra.health import complaint_of
+
         started = time.monotonic()
-        answer = "nothing"
-        # A proxy from the user's environment knows nothing of this machine's loopback.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        while time.monotonic() - started < HEALTH_TIMEOUT_SECONDS:
-            try:
-                with opener.open(f"{self.url}/health", timeout=HEALTH_TIMEOUT_SECONDS):
-                    self._progress("Engine answers", time.monotonic() - started)
-                    return
-            except urllib.error.HTTPError as error:
-                answer = f"{error.code} {error.read().decode(errors='replace')[:2000]}"
-            except OSError as error:
-                answer = str(error)
+        while complaint := complaint_of(self.url, proxied=False):
             if failure := self.failure():
                 raise failure
+            if time.monotonic() - started > HEALTH_TIMEOUT_SECONDS:
+                raise StackError(f"The engine is not well. {self.url}/health answers: {complaint}\nLogs: {self.logs}")
             time.sleep(0.2)
-        raise StackError(f"The engine is not well. {self.url}/health answers: {answer}\nLogs: {self.logs}")
+        self._progress("Engine answers", time.monotonic() - started)
 
     def _keep_previous_logs(self) -> None:
         if self.logs.exists():

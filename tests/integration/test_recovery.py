@@ -6,7 +6,7 @@ import json
 import pytest
 
 import app
-from infra.local.stack import FIRST_SCHEDULED_EVENT
+from infra.schedules import FIRST_SCHEDULED_EVENT
 from tests.clocks import StoppedClock
 from tests.integration.cloud import CONTEXT, NO_DATABASE, at_once
 from tests.integration.venues import fail_once, trouble_chain

@@ -12,7 +12,7 @@ import app
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.conditions import unmet_limit
 from chalicelib.venues.venue import VenueUnavailable
-from infra.local.stack import FIRST_SCHEDULED_EVENT
+from infra.schedules import FIRST_SCHEDULED_EVENT
 from tests.builders import GOOD_TILL_TOMORROW, STEPS
 from tests.clocks import StoppedClock
 from tests.integration.cloud import CONTEXT, at_once

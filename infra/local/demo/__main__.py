@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from chalicelib.config import load_settings
-from infra.cloud import target_of
+from infra.cloud import add_target_options, named_target
 from infra.local.demo import market_orders, waiting_orders
 from infra.local.demo.drawing import open_console
 from infra.local.demo.engine import DemoError, LocalEngine
 from infra.local.settings_file import local_environment
-from infra.local.stack import LAUNCH_WEBHOOK_SECRET, STAGE
+from infra.local.stack import LAUNCH_WEBHOOK_SECRET
 
 SCENES = {"market": market_orders.show, "waiting": waiting_orders.show}
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -21,12 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Show the scenes; returns the exit code: 0 when every order ended as it was meant to."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.demo", description=__doc__)
     parser.add_argument("scene", nargs="?", choices=list(SCENES), help="show only this one")
-    parser.add_argument("--endpoint-url", help="where the emulated AWS is, if not that of `make run`")
+    add_target_options(parser)
     options = parser.parse_args(arguments)
     settings = load_settings(local_environment())
     engine = LocalEngine(
         port=settings.port,
-        target=target_of(STAGE, endpoint_url=options.endpoint_url),
+        target=named_target(options),
         launch_secret=settings.launch_webhook_secret or LAUNCH_WEBHOOK_SECRET,
     )
     console = open_console()
