@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 
 from infra.local.stack import OWN_SERVERS, Stack
 from tests.e2e.client import Client
+from tests.e2e.deployed import Deployed, is_named, named_by, on_this_machine
 
 FROM_THE_DEVELOPERS_ENVIRONMENT = (
     "QUEUE_MAX_CONCURRENT",
@@ -20,11 +22,32 @@ ALLOWED_ORIGIN = "https://app.example.com"
 NO_LIMITS = {"ORDER_PROCESSOR_RATE": "0", "USER_ORDER_RATE": "0"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests together where tests run in several processes: they share one stack."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("one stack"))
+LEFT_OUT = pytest.StashKey[list[tuple[str, str]]]()
+"""The tests that were left out, each with the reason."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep these tests together where tests run in several processes, because they share one stack.
+
+    Where they share one that was deployed before, leave out those that need the stack of this machine.
+    """
+    own = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in own:
+        item.add_marker(pytest.mark.xdist_group("one stack"))
+    if is_named(os.environ):
+        left_out = {item: str(marker.args[0]) for item in own if (marker := item.get_closest_marker("laptop"))}
+        config.stash[LEFT_OUT] = [(item.nodeid, reason) for item, reason in left_out.items()]
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+        # Whoever starts servers on this machine asks for a folder for them.
+        if unmarked := [item.nodeid for item in items if "make_data_dir" in getattr(item, "fixturenames", ())]:
+            raise pytest.UsageError(f"These start servers on this machine, so mark them laptop: {', '.join(unmarked)}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which tests were left out, and why."""
+    for test, reason in config.stash.get(LEFT_OUT, []):
+        terminalreporter.write_line(f"LEFT OUT {test}: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +64,15 @@ def stack(make_data_dir: Callable[[], Path], settings: dict[str, str]) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def client(stack: Stack) -> Client:
-    return Client(stack.url, stack.websocket_url)
+def deployed(request: pytest.FixtureRequest) -> Deployed:
+    if is_named(os.environ):
+        return named_by(os.environ)
+    return on_this_machine(request.getfixturevalue("stack"))
+
+
+@pytest.fixture(scope="session")
+def client(deployed: Deployed) -> Client:
+    return Client(deployed.url, deployed.websocket_url)
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +82,6 @@ def confirmed(client: Client) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def database(stack: Stack) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+def database(deployed: Deployed) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(deployed.database_url, autocommit=True) as connection:
         yield connection

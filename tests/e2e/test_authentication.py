@@ -15,6 +15,8 @@ from tests.builders import STEPS
 from tests.e2e.client import MARKET_ORDER, Client
 from tests.issuer import LocalIssuer, private_key
 
+pytestmark = pytest.mark.laptop("it starts a stack of its own, whose issuer of tokens runs on this machine")
+
 REFUSED = 403
 """How the emulated gateway answers every connection that ``$connect`` refuses; AWS answers with the function's 401."""
 ORDER = {name: value for name, value in MARKET_ORDER.items() if name != "userId"}

@@ -18,6 +18,7 @@ import pytest
 from infra.local.processes import free_port
 from infra.local.stack import PROJECT, Stack
 from tests.e2e.client import Client
+from tests.e2e.deployed import Deployed
 
 PATIENCE_SECONDS = 60
 READY = "Ctrl-C stops everything."
@@ -71,6 +72,7 @@ def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.laptop("it starts a stack of its own")
 def test_ctrl_c_leaves_no_process_behind(data_dir: Path, settings: dict[str, str]) -> None:
     port = free_port()
     with started("infra.local", "--data-dir", data_dir, settings={**settings, "PORT": port}) as process:
@@ -83,6 +85,7 @@ def test_ctrl_c_leaves_no_process_behind(data_dir: Path, settings: dict[str, str
     assert still_running(processes) == []
 
 
+@pytest.mark.laptop("it starts a stack of its own")
 def test_killed_stack_takes_its_services_with_it(data_dir: Path, settings: dict[str, str]) -> None:
     port = free_port()
     with started("infra.local", "--data-dir", data_dir, settings={**settings, "PORT": port}) as process:
@@ -98,6 +101,7 @@ def test_killed_stack_takes_its_services_with_it(data_dir: Path, settings: dict[
     assert still_running(services) == []
 
 
+@pytest.mark.laptop("it starts a stack of its own")
 def test_service_that_dies_is_named_and_takes_the_stack_with_it(data_dir: Path, settings: dict[str, str]) -> None:
     port = free_port()
     with started("infra.local", "--data-dir", data_dir, settings={**settings, "PORT": port}) as process:
@@ -110,6 +114,7 @@ def test_service_that_dies_is_named_and_takes_the_stack_with_it(data_dir: Path, 
     assert still_running(processes) == []
 
 
+@pytest.mark.laptop("it starts a stack of its own")
 def test_busy_port_is_named_with_what_to_do(data_dir: Path, settings: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -121,6 +126,7 @@ def test_busy_port_is_named_with_what_to_do(data_dir: Path, settings: dict[str, 
     assert "make run" in printed
 
 
+@pytest.mark.laptop("it starts a second stack on the data of the first")
 def test_second_stack_on_the_same_data_is_refused(stack: Stack, settings: dict[str, str]) -> None:
     data_dir = stack.logs.parent
 
@@ -139,6 +145,7 @@ def test_bad_settings_stop_the_start_and_name_themselves(module: str, settings: 
     assert "MAX_RETRIES='0' cannot be used" in printed
 
 
+@pytest.mark.laptop("it looks at processes of this machine")
 def test_everything_listens_on_loopback_only(client: Client, stack: Stack) -> None:
     client.place()
     listening = {
@@ -152,8 +159,8 @@ def test_everything_listens_on_loopback_only(client: Client, stack: Stack) -> No
     assert [(name, address) for name, address in listening if not ip_address(address).is_loopback] == []
 
 
-def test_demo_shows_five_orders_confirmed(stack: Stack, settings: dict[str, str]) -> None:
-    port = stack.url.rpartition(":")[2]
+def test_demo_shows_five_orders_confirmed(deployed: Deployed, settings: dict[str, str]) -> None:
+    port = deployed.url.rpartition(":")[2]
 
     code, printed = outcome("infra.local.demo", "market", settings={**settings, "PORT": port})
 
@@ -172,12 +179,13 @@ def test_demo_without_a_stack_says_what_to_do(settings: dict[str, str]) -> None:
 
 
 def test_demo_shows_orders_that_wait_and_leaves_nothing_behind(
-    client: Client, stack: Stack, settings: dict[str, str]
+    client: Client, deployed: Deployed, settings: dict[str, str]
 ) -> None:
-    port = stack.url.rpartition(":")[2]
-    stack_of_this_test = ("--endpoint-url", stack.aws_endpoint_url)
+    port = deployed.url.rpartition(":")[2]
 
-    code, printed = outcome("infra.local.demo", "waiting", *stack_of_this_test, settings={**settings, "PORT": port})
+    code, printed = outcome(
+        "infra.local.demo", "waiting", *deployed.target_options, settings={**settings, "PORT": port}
+    )
 
     assert code == 0, printed
     ends = [line for line in printed.splitlines() if "✓ confirmed" in line or "◌" in line]
@@ -187,25 +195,29 @@ def test_demo_shows_orders_that_wait_and_leaves_nothing_behind(
     assert "5 of 5 ended as they should" in printed
     pending = client.get("/api/orders", status="pending", limit=100).body["orders"]
     assert [order for order in pending if order["userId"] == "demo"] == []
-    _, listed = outcome("infra.market", *stack_of_this_test, settings=settings)
+    _, listed = outcome("infra.market", *deployed.target_options, settings=settings)
     assert "SOL/USDC" not in listed
     assert "WIF/USDC" not in listed
 
 
-def test_demo_says_so_when_the_market_cannot_be_steered(stack: Stack, settings: dict[str, str]) -> None:
+def test_demo_says_so_when_the_market_cannot_be_steered(deployed: Deployed, settings: dict[str, str]) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     arguments = ("waiting", "--endpoint-url", nobody)
 
-    code, printed = outcome("infra.local.demo", *arguments, settings={**settings, "PORT": stack.url.rpartition(":")[2]})
+    code, printed = outcome(
+        "infra.local.demo", *arguments, settings={**settings, "PORT": deployed.url.rpartition(":")[2]}
+    )
 
     assert code == 1
     assert printed.startswith(f"The market at {nobody} cannot be steered: ")
     assert "--endpoint-url" in printed
 
 
-def test_market_is_steered_listed_and_reset_by_command(client: Client, stack: Stack, settings: dict[str, str]) -> None:
+def test_market_is_steered_listed_and_reset_by_command(
+    client: Client, deployed: Deployed, settings: dict[str, str]
+) -> None:
     def market(*arguments: object) -> tuple[int, str]:
-        return outcome("infra.market", *arguments, "--endpoint-url", stack.aws_endpoint_url, settings=settings)
+        return outcome("infra.market", *arguments, *deployed.target_options, settings=settings)
 
     def price() -> Any:
         quote = client.get("/api/quotes", tokenIn="RAY", tokenOut="USDT", amount=1).body
@@ -225,8 +237,7 @@ def test_market_is_steered_listed_and_reset_by_command(client: Client, stack: St
     assert market("RAY/USDT")[0] == 2
 
 
-def test_launch_command_wakes_a_sniper(client: Client, stack: Stack, settings: dict[str, str]) -> None:
-    where = ("--endpoint-url", stack.aws_endpoint_url)
+def test_launch_command_wakes_a_sniper(client: Client, deployed: Deployed, settings: dict[str, str]) -> None:
     with client.socket() as socket:
         socket.send(
             {"action": "execute", "userId": "u1", "orderType": "sniper", "amount": 10}
@@ -235,16 +246,16 @@ def test_launch_command_wakes_a_sniper(client: Client, stack: Stack, settings: d
         assert [socket.receive()["event"] for _ in range(2)] == ["pending", "waiting"]
 
         code, printed = outcome(
-            "infra.launch", "WIF/USDT", "--pool", "launched-by-command", "--url", stack.url, settings=settings
+            "infra.launch", "WIF/USDT", "--pool", "launched-by-command", "--url", deployed.url, settings=settings
         )
         assert (code, printed) == (0, "WIF/USDT launched in pool launched-by-command: 1 order was woken.\n")
         # Announced too early, it finds no pool; the market watch wakes it again when there is one.
         assert [socket.receive()["event"] for _ in range(2)] == ["triggered", "waiting"]
         try:
-            outcome("infra.market", "WIF/USDT", 2.5, *where, settings=settings)
+            outcome("infra.market", "WIF/USDT", 2.5, *deployed.target_options, settings=settings)
             assert socket.events_until_end()[-1]["status"] == "confirmed"
         finally:
-            outcome("infra.market", "--reset", "WIF/USDT", *where, settings=settings)
+            outcome("infra.market", "--reset", "WIF/USDT", *deployed.target_options, settings=settings)
 
 
 @pytest.mark.parametrize(
@@ -256,9 +267,9 @@ def test_launch_command_wakes_a_sniper(client: Client, stack: Stack, settings: d
     ],
 )
 def test_launch_command_says_why_a_launch_was_not_taken(
-    stack: Stack, settings: dict[str, str], arguments: tuple[str, ...], secret: str, code: int, says: str
+    deployed: Deployed, settings: dict[str, str], arguments: tuple[str, ...], secret: str, code: int, says: str
 ) -> None:
-    environment = {**settings, "PORT": stack.url.rpartition(":")[2], "LAUNCH_WEBHOOK_SECRET": secret}
+    environment = {**settings, "PORT": deployed.url.rpartition(":")[2], "LAUNCH_WEBHOOK_SECRET": secret}
 
     refused, printed = outcome("infra.launch", *arguments, "--pool", "not-taken", settings=environment)
 

@@ -13,23 +13,19 @@ import pytest
 from chalicelib.resources.postgres import Database
 from chalicelib.store.orders import OrderStore
 from infra import dead_letters
-from infra.cloud import Target
-from infra.local.stack import Stack
 from tests.builders import an_order
 from tests.e2e.client import PATIENCE_SECONDS, Client
+from tests.e2e.deployed import Deployed
 
 
 @pytest.fixture
-def target(stack: Stack) -> Target:
-    return Target(stage="local", endpoint_url=stack.aws_endpoint_url)
-
-
-@pytest.fixture
-def operate(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def operate(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
     """Run the operator's command and return what it printed."""
 
     def run(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["dead_letters", *arguments, "--endpoint-url", stack.aws_endpoint_url])
+        monkeypatch.setattr("sys.argv", ["dead_letters", *arguments, *deployed.target_options])
         monkeypatch.setenv("COLUMNS", "200")
         assert dead_letters.main() == 0
         return capsys.readouterr().out
@@ -45,15 +41,15 @@ def wait_for(look: Callable[[], Any]) -> Any:
     return seen
 
 
-def send(stack: Stack, target: Target, queue: str, body: str) -> None:
-    target.client("sqs").send_message(QueueUrl=stack.outputs[queue], MessageBody=body)
+def send(deployed: Deployed, queue: str, body: str) -> None:
+    deployed.target.client("sqs").send_message(QueueUrl=deployed.outputs[queue], MessageBody=body)
 
 
 def test_poison_ends_in_the_dead_letters_and_keeps_nobody_from_trading(
-    stack: Stack, target: Target, client: Client, database: psycopg.Connection, operate: Callable[..., str]
+    deployed: Deployed, client: Client, database: psycopg.Connection, operate: Callable[..., str]
 ) -> None:
     poison = f"this is no message: {uuid4()}"
-    send(stack, target, "OrdersQueueUrl", poison)
+    send(deployed, "OrdersQueueUrl", poison)
 
     assert client.execute()[-1]["status"] == "confirmed"
     buried = "SELECT message_id FROM dead_letters WHERE body = %s"
@@ -62,14 +58,14 @@ def test_poison_ends_in_the_dead_letters_and_keeps_nobody_from_trading(
 
 
 def test_a_buried_order_has_failed_with_the_reason_and_goes_on_when_it_is_redriven(
-    stack: Stack, target: Target, client: Client, database: psycopg.Connection, operate: Callable[..., str]
+    deployed: Deployed, client: Client, database: psycopg.Connection, operate: Callable[..., str]
 ) -> None:
     # An order whose message is gone; it is not due for an hour, so that recovery leaves it alone.
     order_id = an_order().order_id
-    with closing(Database(stack.database_url)) as engines_own:
+    with closing(Database(deployed.database_url)) as engines_own:
         OrderStore(engines_own).accept(an_order(order_id=order_id), "digest")
     database.execute("UPDATE orders SET available_at = now() + interval '1 hour' WHERE id = %s", (order_id,))
-    send(stack, target, "OrdersDeadLettersUrl", json.dumps({"orderId": order_id}))
+    send(deployed, "OrdersDeadLettersUrl", json.dumps({"orderId": order_id}))
 
     ended = client.watch(order_id)[-1]
     assert ended["status"] == "failed"

@@ -23,7 +23,10 @@ from infra.local.stack import STAGE, Stack
 from infra.packaging import Package
 from tests.e2e.client import MARKET_ORDER, Client, at_once
 
-pytestmark = pytest.mark.timeout(400)  # every function starts anew, again and again
+pytestmark = [
+    pytest.mark.timeout(400),  # every function starts anew, again and again
+    pytest.mark.laptop("it updates, breaks and removes a stack of its own"),
+]
 
 NEW_VERSION = {"chalicelib/new_version.py": b'"""Nothing: that it is there makes the code another one."""\n'}
 IMPOSSIBLE_MIGRATION = {"chalicelib/store/migrations/9999.impossible.sql": b"SELECT nonsense;\n"}

@@ -17,10 +17,10 @@ import pytest
 from chalicelib.resources.postgres import Database
 from chalicelib.store.orders import OrderStore
 from chalicelib.web.signatures import sign
-from infra.cloud import Target
 from infra.local.stack import LAUNCH_WEBHOOK_SECRET, Stack
 from tests.builders import an_order
 from tests.e2e.client import Answer, Client, Socket, at_once
+from tests.e2e.deployed import Deployed
 
 # A pair of its own: other tests rely on the price of theirs. It begins at 3.125 RAY/JUP.
 PAIR = {"tokenIn": "RAY", "tokenOut": "JUP"}
@@ -31,12 +31,12 @@ EXPIRED_WITHIN = 2.0
 
 
 @pytest.fixture
-def steer(stack: Stack) -> Iterator[Callable[..., Any]]:
+def steer(deployed: Deployed) -> Iterator[Callable[..., Any]]:
     """Call the operators' function for the simulated market; whatever was set is reset after the test."""
-    functions = Target(stage="local", endpoint_url=stack.aws_endpoint_url).client("lambda")
+    functions = deployed.target.client("lambda")
 
     def call(**event: Any) -> Any:
-        answer = functions.invoke(FunctionName=stack.outputs["SteerMarketFunction"], Payload=json.dumps(event))
+        answer = functions.invoke(FunctionName=deployed.outputs["SteerMarketFunction"], Payload=json.dumps(event))
         steered = json.loads(answer["Payload"].read())
         assert "error" not in steered, steered
         return steered
@@ -143,18 +143,18 @@ def test_what_is_confirmed_cannot_be_cancelled(client: Client, confirmed: list[d
 
 
 def test_a_sniper_jumps_a_queue_of_a_hundred_market_orders(
-    client: Client, stack: Stack, steer: Callable[..., Any], announce: Callable[..., Answer]
+    client: Client, deployed: Deployed, steer: Callable[..., Any], announce: Callable[..., Answer]
 ) -> None:
     with waiting(client, **SNIPER) as (sniper, socket):
         steer("WIF/SOL", 1)  # starts the function that steers
-        with flood(stack) as queued_at:
+        with flood(deployed) as queued_at:
             steer("WIF/USDC", 2)
             # Where a launch is known from another test, the watch may be the first to see that the pool is live.
             assert announce().status == 200
             events = events_until(socket, "submitted", "failed")
     triggered_at = datetime.fromisoformat(events[0]["timestamp"]).timestamp()
     before_it = [order_id for order_id, at in queued_at.items() if at < triggered_at]
-    with psycopg.connect(stack.database_url) as connection:
+    with psycopg.connect(deployed.database_url) as connection:
         started_before_it = connection.execute(
             """SELECT count(*) FROM order_events AS flood, order_events AS sniper
                WHERE flood.order_id = ANY(%s::uuid[]) AND flood.event = 'routing'
@@ -171,7 +171,7 @@ def test_a_sniper_jumps_a_queue_of_a_hundred_market_orders(
 
 
 @contextmanager
-def flood(stack: Stack) -> Iterator[dict[str, float]]:
+def flood(deployed: Deployed) -> Iterator[dict[str, float]]:
     """Put a hundred market orders into the queue, and more once most have started; gives when each was put there."""
     queued_at: dict[str, float] = {}
     enough = Event()
@@ -183,10 +183,10 @@ def flood(stack: Stack) -> Iterator[dict[str, float]]:
                 put(25)
 
     def put(number: int) -> None:
-        placed = place_at_once(stack, database, number)
+        placed = place_at_once(deployed, database, number)
         queued_at.update(dict.fromkeys(placed, time.time()))
 
-    with closing(Database(stack.database_url)) as database, ThreadPoolExecutor(1) as pool:
+    with closing(Database(deployed.database_url)) as database, ThreadPoolExecutor(1) as pool:
         put(100)
         going_on = pool.submit(go_on)
         try:
@@ -196,15 +196,15 @@ def flood(stack: Stack) -> Iterator[dict[str, float]]:
         going_on.result()
 
 
-def place_at_once(stack: Stack, database: Database, number: int) -> list[str]:
+def place_at_once(deployed: Deployed, database: Database, number: int) -> list[str]:
     """Put market orders into the queue faster than the front door would take them."""
     orders = [an_order() for _ in range(number)]
     for order in orders:
         assert OrderStore(database).accept(order, "digest")
-    sqs = Target(stage="local", endpoint_url=stack.aws_endpoint_url).client("sqs")
+    sqs = deployed.target.client("sqs")
     for start in range(0, number, 10):
         batch = [{"Id": o.order_id, "MessageBody": f'{{"orderId":"{o.order_id}"}}'} for o in orders[start : start + 10]]
-        sqs.send_message_batch(QueueUrl=stack.outputs["OrdersQueueUrl"], Entries=batch)
+        sqs.send_message_batch(QueueUrl=deployed.outputs["OrdersQueueUrl"], Entries=batch)
     return [order.order_id for order in orders]
 
 
@@ -220,6 +220,7 @@ def test_a_forged_or_repeated_launch_is_refused(announce: Callable[..., Answer])
     assert {answer.content_type for answer in answers} == {"application/problem+json"}
 
 
+@pytest.mark.laptop("it restarts a stack of its own")
 def test_waiting_orders_go_on_waiting_after_a_restart_of_everything(data_dir: Path, settings: dict[str, str]) -> None:
     with Stack(port=0, data_dir=data_dir, environment=settings) as before:
         client = Client(before.url, before.websocket_url)
