@@ -8,10 +8,10 @@ LINT_VENV := .venv-lint
 LINT_INSTALLED := $(LINT_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format demo bench chaos deploy lock clean
+.PHONY: help setup run test lint format demo bench chaos package deploy health localstack lock clean
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Create .venv and install the locked packages
 
@@ -31,6 +31,7 @@ lint: setup $(LINT_INSTALLED) ## Check style, types, imports, templates and pack
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/squawk --no-error-on-unmatched-pattern chalicelib/store/migrations/*.sql
+	@$(BIN)/zizmor --quiet --offline --no-progress --min-severity medium .github
 	@$(BIN)/python -m infra.lint_templates
 	@$(BIN)/python -m infra.audit_packages
 
@@ -54,8 +55,17 @@ bench: setup ## Measure throughput and latency on a stack of its own
 chaos: setup ## Kill parts of a running stack and check that no order is lost or swapped twice
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-deploy: setup ## Deploy to AWS, or elsewhere: make deploy STAGE=localstack
-	@$(BIN)/python -m infra.deploy --stage $(or $(STAGE),dev)
+package: setup ## Build what is deployed, and say where it is: make package STAGE=prod
+	@$(BIN)/python -m infra.packaging --stage $(or $(STAGE),dev)
+
+deploy: setup ## Deploy to AWS: make deploy STAGE=prod, with PACKAGE=folder what was built before
+	@$(BIN)/python -m infra.deploy --stage $(or $(STAGE),dev) $(if $(PACKAGE),--package $(PACKAGE))
+
+health: setup ## Wait until a deployed engine says that it is well: make health STAGE=prod
+	@$(BIN)/python -m infra.health --stage $(or $(STAGE),dev)
+
+localstack: setup ## Deploy to the emulator of docker-compose.localstack.yml and test it there (ARGS=--serve: use it)
+	@$(BIN)/python -m infra.localstack $(ARGS)
 
 lock: setup ## Pin the newest allowed version of every package
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements.in -o requirements.txt
