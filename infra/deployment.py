@@ -99,7 +99,7 @@ def plan_deployment(target: Target, package: Package, account: str, environment:
         environment = {**environment, "AUTH_MODE": environment.get("AUTH_MODE") or "open"}
     else:
         refuse_secrets(environment)
-        environment = {"DATA_PREFIX": target.data_prefix, **environment}
+        environment = {**environment, "DATA_PREFIX": environment.get("DATA_PREFIX") or target.data_prefix}
     parameters = template_parameters(package.template, environment)
     _check_authentication(parameters)
     if not target.emulated:

@@ -307,6 +307,7 @@ WITH_DATA = {**TEMPLATE, "Parameters": {**TEMPLATE["Parameters"], "DataPrefix": 
     [
         ("prod", {}, "/order-execution-engine/prod"),
         ("prod", {"DATA_PREFIX": "/platform/trading"}, "/platform/trading"),
+        ("prod", {"DATA_PREFIX": ""}, "/order-execution-engine/prod"),
         ("local", {}, ""),
     ],
 )
