@@ -209,9 +209,10 @@ def place_at_once(deployed: Deployed, database: Database, number: int) -> list[s
 
 
 def test_a_forged_or_repeated_launch_is_refused(announce: Callable[..., Answer]) -> None:
-    assert announce(message_id="evt-1").status == 200
+    message_id = str(uuid4())
+    assert announce(message_id=message_id).status == 200
     answers = [
-        announce(message_id="evt-1"),
+        announce(message_id=message_id),
         announce(**{"webhook-signature": "v1,bm90IHRoZSBzaWduYXR1cmU="}),
         announce(timestamp=int(time.time()) - 400),
     ]
