@@ -32,7 +32,10 @@ def _decode(data: bytes | str) -> Any:
         return _decoder.decode(data)
     except msgspec.ValidationError:
         # An integer of thousands of digits is valid JSON, yet more than msgspec reads.
-        return json.loads(data, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+        value = json.loads(data, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+        # Python's own parser takes half of a surrogate pair, which is no text: nothing could write it again.
+        encode_json(value)
+        return value
 
 
 def _refuse_constant(name: str) -> None:
