@@ -19,6 +19,8 @@ LEEWAY_SECONDS = 10
 """How far the issuer's clock may be from ours."""
 LONGEST_USER = 255
 """As long as an issuer may make a subject: OpenID Connect Core 1.0, section 2."""
+LATEST_EXPIRY = 253_402_300_799
+"""The last second of the year 9999: a later one is no time, and may have thousands of digits."""
 REQUIRED_CLAIMS = ["iss", "sub", "exp", "iat"]
 
 
@@ -53,7 +55,10 @@ class TokenVerifier:
         user_id = claims["sub"]
         if not 1 <= len(user_id) <= LONGEST_USER or not user_id.isprintable():
             raise TokenRefused(f"its subject is not of 1 to {LONGEST_USER} printable characters")
-        return Caller(user_id=user_id, scopes=_scopes(claims), expires_at=int(claims["exp"]))
+        expires_at = int(claims["exp"])
+        if expires_at > LATEST_EXPIRY:
+            raise TokenRefused("it expires after the year 9999")
+        return Caller(user_id=user_id, scopes=_scopes(claims), expires_at=expires_at)
 
     def _claims(self, token: str) -> dict[str, Any]:
         """Return the claims of a token that the issuer signed, and that is valid now."""
@@ -101,12 +106,16 @@ class TokenVerifier:
 
 
 def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return what a token allows: RFC 8693 has a text, ``scope``; others ``scp``, and Auth0's roles ``permissions``."""
+    """Return what a token allows: RFC 8693 has a text, ``scope``; others ``scp``, and Auth0's roles ``permissions``.
+
+    Only a space parts two scopes (RFC 6749, 3.3). One with other white space in it is dropped: whoever reads it later
+    would take it for two.
+    """
     scopes: set[str] = set()
     for name in ("scope", "scp", "permissions"):
         value = claims.get(name)
-        listed = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
-        scopes.update(scope for scope in listed if isinstance(scope, str) and scope and " " not in scope)
+        listed = value.split(" ") if isinstance(value, str) else value if isinstance(value, list) else []
+        scopes.update(scope for scope in listed if isinstance(scope, str) and scope.split() == [scope])
     return frozenset(scopes)
 
 

@@ -64,6 +64,7 @@ def test_the_scheme_may_be_written_in_any_case(issuer, verifier, scheme):
         ({"permissions": ["a", "b"]}, {"a", "b"}),
         ({"scope": "a", "scp": ["b"], "permissions": ["c"]}, {"a", "b", "c"}),
         ({"scope": 7, "scp": [7, "", "a b"], "permissions": {"a": 1}}, set()),
+        ({"scope": "x\toee:operate", "scp": ["x\noee:operate"], "permissions": ["x\u00a0oee:operate"]}, set()),
         ({"cognito:groups": ["a"]}, set()),
     ],
 )
@@ -200,6 +201,11 @@ FORGERIES = {
     ),
     "no signature": (lambda issuer: issuer.token().rpartition(".")[0] + ".", "its signature does not fit"),
 }
+
+
+@pytest.mark.parametrize("expires_at", [253_402_300_800, int("9" * 4300)], ids=["year 10000", "4300 digits"])
+def test_a_token_that_expires_at_no_time_there_is_is_refused(issuer, verifier, expires_at):
+    assert refusal(verifier, issuer.bearer(exp=expires_at)) == "it expires after the year 9999"
 
 
 @pytest.mark.parametrize(("forge", "why"), FORGERIES.values(), ids=FORGERIES)
