@@ -25,8 +25,10 @@ SET_BY_THE_TEMPLATE = (
     "REPLAYS_QUEUE_URL",
     "MANAGEMENT_API_URL",
     "PARTIAL_BATCH_FAILURES",
+    "AUTH_MODE",
 )
-"""What only ``infra/app.json`` sets; the last one says that it has SQS read which messages of a batch failed."""
+"""What ``infra/app.json`` sets for every function; ``PARTIAL_BATCH_FAILURES`` says that it has SQS read which messages
+of a batch failed. ``AUTH_MODE`` has a default for a laptop, which lets everybody in: on AWS it must be said."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 AUTH_MODES = ("open", "jwt")
 AUTH_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")

@@ -43,7 +43,8 @@ def modules_of_a_process(handler):
     """Return what is loaded in a Lambda process that will call ``handler``, once it has started."""
     code = "import app, json, sys; print(json.dumps(sorted(sys.modules)))"
     settings = {"AWS_LAMBDA_FUNCTION_NAME": "a-function", "_HANDLER": handler, "AWS_DEFAULT_REGION": "us-east-1"}
-    settings |= {**dict.fromkeys(SET_BY_THE_TEMPLATE, "http://127.0.0.1:1"), "PATH": os.environ["PATH"]}
+    settings |= {**dict.fromkeys(SET_BY_THE_TEMPLATE, "http://127.0.0.1:1"), "AUTH_MODE": "open"}
+    settings |= {"PATH": os.environ["PATH"]}
     started = subprocess.run(
         [sys.executable, "-c", code], env=settings, cwd=PROJECT, capture_output=True, check=True, text=True
     )
