@@ -124,7 +124,7 @@ class Door:
         except TimeoutError:
             return problem(504, "Gateway Timeout", "The engine did not answer in time.")
         except ClientError as error:
-            log.warning("%s %s: %s", request.method, request.rel_url, error)
+            log.warning("%s %s: %s", request.method, request.path, error)
             return unavailable()
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
@@ -145,7 +145,8 @@ class Door:
         except TimeoutError:
             return problem(504, "Gateway Timeout", "The engine did not answer in time.")
         except ClientError as error:
-            log.warning("socket %s: %s", request.rel_url, error)
+            # Without the query, which holds a ticket: one that was not used up is good for a minute.
+            log.warning("socket %s: %s", request.path, error)
             return unavailable()
         async with inside:
             outside = web.WebSocketResponse(
