@@ -46,6 +46,17 @@ def one_origin(engine, make_engine, serve):
 # --- Security headers ---
 
 
+def test_browsers_are_told_what_keeps_an_answer_from_being_anything_else():
+    assert SECURITY_HEADERS == {
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "Strict-Transport-Security": "max-age=63072000",
+    }
+
+
 @pytest.mark.parametrize(
     ("method", "pattern"),
     [(method, pattern) for pattern, methods in ROUTES.items() for method in [*methods, "OPTIONS"]],
