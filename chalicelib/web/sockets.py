@@ -52,6 +52,14 @@ class Sockets:
         caller = self.identification.of_new_connection(connection_id, query)
         if "orderId" not in query:
             return
+        try:
+            self._listen_from_opening(connection_id, caller, query)
+        except ResourceUnavailable:
+            # It will not be opened, so nobody will say that it was closed; and its user may have so many only.
+            self.viewers.forget(connection_id)
+            raise
+
+    def _listen_from_opening(self, connection_id: str, caller: Caller, query: Mapping[str, str]) -> None:
         message: dict[str, Any] = {"connectionId": connection_id}
         try:
             message["orderId"] = order_id = read_order_id(query["orderId"])

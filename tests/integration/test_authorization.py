@@ -600,6 +600,15 @@ def test_without_postgres_a_connection_for_an_order_is_refused_because_nobody_ca
     assert Socket(connections).connect(ticket=ticket, orderId=order_id) == 503
 
 
+def test_a_connection_that_could_not_be_opened_does_not_count(ann, make_engine, serve, issuer, connections, cache):
+    order_id, ticket = ann.place(), ann.ticket()
+    serve(make_engine(**issuer.settings, DATABASE_URL=NO_DATABASE))
+
+    assert Socket(connections).connect(ticket=ticket, orderId=order_id) == 503
+
+    assert cache.keys("connection*") == []
+
+
 # --- Open mode ---
 
 
