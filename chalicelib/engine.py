@@ -117,7 +117,7 @@ class Engine:
 
     @cached_property
     def viewers(self) -> Viewers:
-        return Viewers(self.redis)
+        return Viewers(self.redis, have_users=self.settings.auth_mode == "jwt")
 
     @cached_property
     def connections(self) -> ManagementApi:

@@ -54,6 +54,7 @@ class Publisher:
             if is_terminal(event.status):
                 self.catch_up_later(order.order_id)
             return
+        self._end_expired(audience.expired)
         self._serve_all(audience.free, lambda viewer: self._serve_event(viewer, event))
         if audience.busy:
             # Whoever serves them will see this event too, unless it has died.
@@ -72,6 +73,7 @@ class Publisher:
         if order is None:
             return None
         audience = self._viewers.take_lacking(order_id, order.seq, encode_json(order))
+        self._end_expired(audience.expired)
         ended = is_terminal(order.status)
         self._serve_all(audience.free, lambda viewer: self._serve(order_id, viewer, ended=ended))
         return CATCH_UP_SECONDS if audience.busy else None
@@ -114,6 +116,16 @@ class Publisher:
     def close(self, connection_id: str) -> None:
         """Close a connection from the server's side."""
         self._connections.close(connection_id)
+
+    def _end_expired(self, connection_ids: Sequence[str]) -> None:
+        """Have connections told that they are nobody's any more, and closed: not here, where an order waits."""
+        if not connection_ids:
+            return
+        messages = [{"connectionId": connection_id, "expired": True} for connection_id in connection_ids]
+        try:
+            self._replays.send_all(messages, [0.0] * len(messages))
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"expired connections stay open and hear nothing: {unavailable}")
 
     def _serve_all(self, viewers: Sequence[Viewer], serve: Callable[[Viewer], None]) -> None:
         if len(viewers) < 2:

@@ -7,6 +7,9 @@ now; a process that serves one notes, when it has delivered what there was, how 
 events have come up, and goes on with those. One that is cut off notes how far it got. One that dies cannot, so what it
 delivered last is delivered again. Either is replaced when its time is up, at the next event.
 
+Where connections have users, one is a viewer for as long as its user's token was valid: ``connection:{id}:user`` is
+gone then, and who publishes the next event is told, so that the connection can be closed.
+
 A viewer that is not open yet is reserved for its replay, so that nobody posts to it before.
 
 The script that publishes an event also keeps the order's state, which is what ``GET`` answers: in the same round trip
@@ -32,6 +35,8 @@ STATE_MS = 10_000
 MOST_ORDERS = 200
 """How many orders a connection may listen to at once: more than a busy user has waiting, few enough to forget in one
 short script."""
+MOST_EXPIRED = 10
+"""Of how many expired connections the publisher of an event is told; of the others those of the next events are."""
 CONNECTIONS_OF = "connections:"
 """Begins the key of a user's connections; a hash of the user follows, whose name is any text."""
 CONNECTION_MS = 2 * 3600 * 1000 + 600_000
@@ -65,14 +70,19 @@ _PUBLISH = (
     + _REMEMBER
     + """
 local state, viewers = unpack(KEYS)
-local seq, body, lifetime, serve = unpack(ARGV)
+local seq, body, lifetime, serve, user_of, most_expired = unpack(ARGV)
 remember(state, seq, body, lifetime)
-local busy, free = 0, {}
+local busy, free, expired = 0, {}, {}
 local entries = redis.call('HGETALL', viewers)
 for i = 1, #entries, 2 do
     local connection = entries[i]
     local cursor, served_until, reserved = read(entries[i + 1])
-    if cursor < tonumber(seq) then
+    if user_of ~= '' and redis.call('EXISTS', string.format(user_of, connection)) == 0 then
+        if #expired < tonumber(most_expired) then
+            redis.call('HDEL', viewers, connection)
+            expired[#expired + 1] = connection
+        end
+    elseif cursor < tonumber(seq) then
         if served_until <= now then
             redis.call('HSET', viewers, connection, write(cursor, now + serve))
             free[#free + 1] = connection
@@ -82,7 +92,7 @@ for i = 1, #entries, 2 do
         end
     end
 end
-return {busy, free}
+return {busy, free, expired}
 """
 )
 
@@ -230,23 +240,31 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Audience:
-    """Who lacks an event: viewers the caller has taken and must serve, and how many others serve just now."""
+    """Who lacks an event: viewers the caller has taken and must serve, and how many others serve just now.
+
+    ``expired`` are connections that are viewers no longer, because their users' tokens have expired.
+    """
 
     free: tuple[Viewer, ...]
     busy: int
+    expired: tuple[str, ...]
 
 
 class Viewers:
     """The registry of viewers; each method is one round trip and raises ``ResourceUnavailable`` without Redis."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, have_users: bool) -> None:
+        """Prepare the registry; ``have_users`` says whether each connection is a user's, for a time."""
         self._redis = redis
+        self._user_of = user_key("%s") if have_users else ""
 
     def take_lacking(self, order_id: str, seq: int, state: bytes) -> Audience:
         """Note the order's newest event and state; return the viewers that lack it, and take the free ones."""
         keys = [_state(order_id), _viewers(order_id)]
-        busy, free = self._redis.run(_PUBLISH, keys, [seq, state, STATE_MS, SERVE_MS])
-        return Audience(tuple(Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2)), int(busy))
+        arguments = [seq, state, STATE_MS, SERVE_MS, self._user_of, MOST_EXPIRED]
+        busy, free, expired = self._redis.run(_PUBLISH, keys, arguments)
+        viewers = tuple(Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2))
+        return Audience(viewers, int(busy), tuple(expired))
 
     def delivered(self, order_id: str, connection_id: str, cursor: int, *, ended: bool) -> Remaining:
         """Note that the viewer has everything up to ``cursor``, which ``ended`` says was the order's last event.

@@ -98,7 +98,7 @@ class Identification:
             return ANYBODY
         user_id = self.tickets.user_of(connection_id)
         if user_id is None:
-            raise unauthorized("It is no longer known whose connection this is: reconnect with a new ticket.")
+            raise nobodys_connection()
         return Caller(user_id)
 
     def issue_ticket(self, caller: Caller) -> Ticket:
@@ -129,3 +129,8 @@ def _from_authorizer(found: Mapping[str, Any]) -> Caller | None:
 def unauthorized(detail: str) -> RequestError:
     """Refuse who has not shown who they are (RFC 6750, section 3)."""
     return RequestError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def nobodys_connection() -> RequestError:
+    """Refuse a connection whose user's token has expired, or that Redis has lost."""
+    return unauthorized("It is no longer known whose connection this is: reconnect with a new ticket.")

@@ -18,7 +18,7 @@ from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.viewers import TooManySubscriptions, Viewers
-from chalicelib.web.identity import ANYBODY, Caller, Identification
+from chalicelib.web.identity import ANYBODY, Caller, Identification, nobodys_connection
 from chalicelib.web.problems import Problem, RequestError, invalid, refusal_of, shown, unknown_order
 from chalicelib.web.requests import read_object, read_order, read_order_id, read_seq
 
@@ -75,7 +75,7 @@ class Sockets:
     def replay(self, message: Mapping[str, Any]) -> float | None:
         """Bring viewers up to date: a new connection, or all of an order that may have missed an event.
 
-        A new connection that cannot be served is told why and closed.
+        A new connection that cannot be served is told why and closed, and so is one whose user's token has expired.
 
         Returns:
             None when done, or after how many seconds to try again.
@@ -83,11 +83,14 @@ class Sockets:
         if "connectionId" not in message:
             return self.publisher.catch_up(message["orderId"])
         connection_id, error = message["connectionId"], message.get("error")
-        if error is None:
+        expired = "expired" in message
+        if expired:
+            error = nobodys_connection().problem
+        elif error is None:
             if self.publisher.replay(message["orderId"], connection_id, opening=True):
                 return None
             error = unknown_order(message["orderId"]).problem
-        if self.publisher.send(connection_id, _error(error), opening=True):
+        if self.publisher.send(connection_id, _error(error), opening=not expired):
             self.publisher.close(connection_id)
         return None
 

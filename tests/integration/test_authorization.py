@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jwt
@@ -11,9 +12,10 @@ import pytest
 import app
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.streaming.tickets import MOST_CONNECTIONS
+from chalicelib.streaming.viewers import MOST_EXPIRED
 from chalicelib.web.identity import OPERATE
 from tests.builders import UNKNOWN_ORDER, order_body
-from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_REDIS, Socket
+from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_REDIS, Socket, at_once
 from tests.integration.conftest import Answer, Api
 from tests.issuer import LocalIssuer, private_key
 
@@ -413,6 +415,14 @@ def test_a_ticket_is_good_for_one_connection(ann, connections):
     assert [Socket(connections).connect(ticket=ticket) for _ in range(3)] == [200, 401, 401]
 
 
+def test_connections_at_the_same_moment_with_one_ticket_are_one(ann, secure):
+    ticket, tickets = ann.ticket(), secure.identification.tickets
+
+    users = at_once([partial(tickets.redeem, ticket, f"connection {number}") for number in range(8)])
+
+    assert sorted(users, key=str) == [*[None] * 7, "ann"]
+
+
 def test_a_ticket_is_good_for_a_minute(ann, secure, cache):
     answer = ann.call("POST", "/api/stream/tickets").body
 
@@ -475,6 +485,33 @@ def test_a_connection_is_its_users_for_as_long_as_the_token_was_valid(users, con
 
     assert 90_000 < cache.pttl(f"connection:{socket.id}:user") <= 100_000
     assert 2 * 3600_000 < cache.pttl(f"connection:{lasting.id}:user") < 3 * 3600_000
+
+
+def test_a_connection_whose_token_has_expired_hears_of_no_further_event_and_is_closed(ann, connect, queues, cache):
+    order_id = ann.place(orderType="limit", limitPrice=1)
+    expired, valid = connect(ann, orderId=order_id), connect(ann, orderId=order_id)
+    queues.work_off()
+    cache.delete(f"connection:{expired.id}:user")
+
+    ann.call("DELETE", f"/api/orders/{order_id}")
+    queues.work_off()
+
+    assert valid.events == ["pending", "waiting", "cancelled"]
+    assert expired.events == ["pending", "waiting", "error"]
+    assert expired.received[-1]["error"]["status"] == 401
+    assert "reconnect with a new ticket" in expired.received[-1]["error"]["detail"]
+    assert expired.closed
+
+
+def test_however_many_connections_have_expired_an_event_waits_for_none_of_them(ann, queues, cache, connections):
+    order_id = ann.place(orderType="limit", limitPrice=1)
+    cache.hset(f"viewers:{order_id}", mapping={f"gone {number}": "0:0" for number in range(MOST_EXPIRED + 3)})
+
+    ann.call("DELETE", f"/api/orders/{order_id}")
+
+    assert connections.received == {}
+    assert queues.replays.count() == MOST_EXPIRED
+    assert cache.hlen(f"viewers:{order_id}") == 3
 
 
 def test_a_user_streams_an_order_of_their_own_from_connecting_to_the_end(ann, connect, queues):
