@@ -181,6 +181,8 @@ class Publisher:
         for pause in OPENING_PAUSES if opening else ():
             if self._connections.post(connection_id, data):
                 return True
+            if not self._viewers.may_open(connection_id):
+                return False
             self._clock.sleep(pause)
         return self._connections.post(connection_id, data)
 

@@ -201,6 +201,11 @@ end
 return redis.call('DEL', opened_for, orders, user)
 """
 
+_EXISTS = """
+local key = unpack(KEYS)
+return redis.call('EXISTS', key)
+"""
+
 _READ_STATE = """
 local state = unpack(KEYS)
 return redis.call('HGET', state, 'body')
@@ -309,6 +314,13 @@ class Viewers:
         """Remove a connection that is gone, from every order."""
         keys = [_connection(connection_id), _orders(connection_id), user_key(connection_id)]
         self._redis.run(_FORGET, keys, [connection_id, _viewers(""), CONNECTIONS_OF])
+
+    def may_open(self, connection_id: str) -> bool:
+        """Say whether a connection that cannot be posted to may just not be open yet.
+
+        One that was closed is nobody's any more. Where connections have no users, that is not known.
+        """
+        return not self._user_of or bool(self._redis.run(_EXISTS, [user_key(connection_id)], []))
 
     def read_state(self, order_id: str, owner: str | None = None) -> bytes | None:
         """Return the order as JSON, if it was active of late; with ``owner`` only if it is theirs."""

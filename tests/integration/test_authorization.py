@@ -15,6 +15,7 @@ from chalicelib.streaming.tickets import MOST_CONNECTIONS
 from chalicelib.streaming.viewers import MOST_EXPIRED
 from chalicelib.web.identity import OPERATE
 from tests.builders import UNKNOWN_ORDER, order_body
+from tests.clocks import QuickClock
 from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_REDIS, Socket, at_once
 from tests.integration.conftest import Answer, Api
 from tests.issuer import LocalIssuer, private_key
@@ -521,6 +522,20 @@ def test_a_user_streams_an_order_of_their_own_from_connecting_to_the_end(ann, co
 
     assert socket.seqs == [1, 2, 3, 4, 5]
     assert socket.closed
+
+
+@pytest.mark.parametrize("of", ["an order", "no order"])
+def test_the_replay_does_not_wait_for_a_connection_that_was_closed_again(
+    ann, make_engine, serve, issuer, connect, connections, queues, of
+):
+    engine = serve(make_engine(**issuer.settings, clock=QuickClock()))
+    socket = connect(ann, orderId=ann.place() if of == "an order" else UNKNOWN_ORDER)
+    connections.gone.add(socket.id)
+    connections.before_post = lambda connection_id: socket.disconnect()
+
+    queues.replays.poll()
+
+    assert engine.clock.slept == []
 
 
 @pytest.mark.parametrize("whose", ["another's", "nobody's"])
