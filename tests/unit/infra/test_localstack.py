@@ -13,6 +13,7 @@ from infra.local.processes import free_port
 from infra.localstack import DEFAULTS, NotStarted, main, run_tests, settings_of, wait_for_emulator
 from infra.packaging import PROJECT
 from tests.clocks import StoppedClock
+from tests.e2e.conftest import ALLOWED_ORIGIN, NO_LIMITS
 from tests.unit.infra.answering import server
 
 ELSEWHERE = "http://127.0.0.1:14566"
@@ -33,6 +34,10 @@ def test_what_is_not_set_is_what_the_compose_file_starts():
     settings = settings_of({"REDIS_URL": "redis://elsewhere:6379/0", "DATABASE_URL": "", "LOG_LEVEL": "DEBUG"})
 
     assert settings == {**DEFAULTS, "REDIS_URL": "redis://elsewhere:6379/0", "LOG_LEVEL": "DEBUG"}
+
+
+def test_the_engine_is_deployed_with_the_settings_that_its_tests_count_on():
+    assert {**NO_LIMITS, "CORS_ORIGINS": ALLOWED_ORIGIN}.items() <= DEFAULTS.items()
 
 
 @pytest.mark.parametrize(
