@@ -32,7 +32,7 @@ FOUND_BY_THE_ENGINE = {
     "/redis/secret-arn": {"Ref": "RedisSecret"},
     "/data-key-arn": {"Fn::GetAtt": ["DataKey", "Arn"]},
 }
-"""The names are those that the engine's template resolves: they cannot change here alone."""
+"""The names are those that a deployment of the engine looks for: they cannot change here alone."""
 
 
 def stack(**parameters):
@@ -248,13 +248,25 @@ def test_what_goes_through_the_networks_own_doors_stays_in_the_account():
         "sqs",
         "secretsmanager",
     }
-    for endpoint in endpoints.values():
-        (statement,) = endpoint["Properties"]["PolicyDocument"]["Statement"]
+    for name, endpoint in endpoints.items():
+        statement, *others = endpoint["Properties"]["PolicyDocument"]["Statement"]
         assert statement["Condition"] == {
             "StringEquals": {"aws:PrincipalAccount": {"Ref": "AWS::AccountId"}},
             # A random password, which a rotation asks for, belongs to no account.
             "StringEqualsIfExists": {"aws:ResourceAccount": {"Ref": "AWS::AccountId"}},
         }
+        assert bool(others) == (name == "S3Endpoint")
+
+
+def test_a_function_in_the_network_can_answer_cloudformation_by_its_bucket():
+    _, answer = properties("S3Endpoint")["PolicyDocument"]["Statement"]
+
+    assert answer == {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": {"Fn::Sub": "arn:${AWS::Partition}:s3:::cloudformation-custom-resource-response-*/*"},
+    }
 
 
 def test_all_traffic_is_recorded():
