@@ -35,16 +35,19 @@ from infra.cloudformation import (
 )
 from infra.commands import failed
 from infra.deployment import (
+    EMULATED_DATA,
     DeployError,
     Deployment,
     Upload,
     bucket_of,
     bucket_request,
     change_set_request,
+    data_prefix,
     has_data_stack,
     plan_data,
     plan_deployment,
     resolve_settings,
+    where_data_is,
     with_public_host,
 )
 from infra.packaging import BUILD_ROOT, PROJECT, Package, PackagingError, build_package, load_package
@@ -83,7 +86,11 @@ def deploy(
     package = package or build_package(PROJECT, BUILD_ROOT, target.stage, report)
     with _told_by_cloud(f"Deploying {target.stack} to {target.place}"):
         executor = Executor(target, report, Clock())
-        deployment = plan_deployment(target, package, executor.account(), environment)
+        data = EMULATED_DATA
+        if not target.emulated:
+            prefix = data_prefix(target, environment)
+            data = where_data_is(prefix, executor.parameters_below(prefix))
+        deployment = plan_deployment(target, package, executor.account(), environment, data)
         if not target.emulated and not deployment.parameters["PublicHost"]:
             deployment = with_public_host(deployment, executor.outputs_if_any(target.stack))
         outputs = executor.carry_out(deployment)
@@ -167,6 +174,11 @@ class Executor:
     def outputs_if_any(self, stack: str) -> Outputs:
         """Return a stack's outputs; none if there is no stack."""
         return self._target.outputs(stack) if self._status(stack) else {}
+
+    def parameters_below(self, prefix: str) -> dict[str, str]:
+        """Return the values of the SSM parameters below a path, by their whole names."""
+        pages = self._target.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=prefix, Recursive=True)
+        return {parameter["Name"]: parameter["Value"] for page in pages for parameter in page["Parameters"]}
 
     def remove_uploads(self, bucket: str, folder: str) -> None:
         """Delete what a stage was deployed from, and the bucket with the last of it."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -22,7 +23,30 @@ EMULATORS_ONLY = (
     *("DATABASE_URL", "POSTGRES_HOST", "POSTGRES_PASSWORD", "REDIS_URL", "REDIS_HOST"),
     *("LAUNCH_WEBHOOK_SECRET", "EMULATOR_URL"),
 )
+WHERE_DATA_IS = {
+    "PrivateSubnetA": "network/private-subnet-a",
+    "PrivateSubnetB": "network/private-subnet-b",
+    "FunctionsSecurityGroup": "network/functions-security-group",
+    "DatabaseHost": "database/host",
+    "DatabasePort": "database/port",
+    "DatabaseName": "database/name",
+    "DatabaseSecretArn": "database/secret-arn",
+    "DatabaseInstance": "database/instance",
+    "RedisHost": "redis/host",
+    "RedisPort": "redis/port",
+    "RedisSecretArn": "redis/secret-arn",
+    "DataKeyArn": "data-key-arn",
+}
+"""Template parameters that say where the data is, and the SSM parameters that know it.
+
+They are looked up here and not by ``{{resolve:ssm:…}}`` in the template: each function needs nearly all of them, and a
+template may hold sixty such references. CloudFormation would not notice either that one of them has another value.
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references.html#dynamic-references-considerations
+"""
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+
+EMULATED_DATA = dict.fromkeys(WHERE_DATA_IS, "")
+"""An emulator has no data stack: its functions are given ``DATABASE_URL`` and ``REDIS_URL``."""
 
 
 class DeployError(Exception):
@@ -89,8 +113,22 @@ def _read_yaml(template: str) -> Template:
     return read
 
 
-def plan_deployment(target: Target, package: Package, account: str, environment: Mapping[str, str]) -> Deployment:
+def plan_deployment(
+    target: Target,
+    package: Package,
+    account: str,
+    environment: Mapping[str, str],
+    data: Mapping[str, str] = EMULATED_DATA,
+) -> Deployment:
     """Decide what to deploy.
+
+    Args:
+        target: Where to.
+        package: What Chalice has built.
+        account: The account that pays for it.
+        environment: Template parameters are read from here.
+        data: Where the data is, as ``where_data_is`` says. It is not read from the environment, where ``REDIS_HOST``
+            means an emulator's.
 
     Raises:
         DeployError: a template parameter has no value, or one that the functions would refuse to start with.
@@ -99,8 +137,7 @@ def plan_deployment(target: Target, package: Package, account: str, environment:
         environment = {**environment, "AUTH_MODE": environment.get("AUTH_MODE") or "open"}
     else:
         refuse_secrets(environment)
-        environment = {**environment, "DATA_PREFIX": environment.get("DATA_PREFIX") or target.data_prefix}
-    parameters = template_parameters(package.template, environment)
+    parameters = template_parameters(package.template, environment, known=data)
     _check_authentication(parameters)
     if not target.emulated:
         _refuse_open_access(target, parameters)
@@ -125,6 +162,30 @@ def plan_deployment(target: Target, package: Package, account: str, environment:
 def has_data_stack(target: Target, environment: Mapping[str, str]) -> bool:
     """Say whether the stage has a data stack of ours: emulators have none, and ``DATA_PREFIX`` names another's."""
     return not target.emulated and not environment.get("DATA_PREFIX")
+
+
+def data_prefix(target: Target, environment: Mapping[str, str]) -> str:
+    """Return below which SSM parameter it is said where a stage's data is."""
+    return (environment.get("DATA_PREFIX") or target.data_prefix).rstrip("/")
+
+
+def where_data_is(prefix: str, known: Mapping[str, str]) -> dict[str, str]:
+    """Return the template parameters that say where the data is.
+
+    Args:
+        prefix: Below which SSM parameter that is said.
+        known: The SSM parameters below it, by their whole names.
+
+    Raises:
+        DeployError: naming what is not there.
+    """
+    missing = [f"{prefix}/{name}" for name in WHERE_DATA_IS.values() if not known.get(f"{prefix}/{name}")]
+    if missing:
+        raise DeployError(
+            f"SSM parameters should say where the data is, and there is no {', '.join(missing)}. Deploy the data stack "
+            "(--only data); or, for a database of your own, see docs/deployment.md."
+        )
+    return {parameter: known[f"{prefix}/{name}"] for parameter, name in WHERE_DATA_IS.items()}
 
 
 def with_public_host(deployment: Deployment, outputs: Mapping[str, str]) -> Deployment:
@@ -255,10 +316,12 @@ def point_functions_at(template: Template, bucket: str, key: str) -> Template:
     return {**template, "Resources": resources}
 
 
-def template_parameters(template: Template, environment: Mapping[str, str]) -> dict[str, str]:
+def template_parameters(
+    template: Template, environment: Mapping[str, str], known: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Take each template parameter ``FooBar`` from the variable ``FOO_BAR``, else from its default.
 
-    An empty variable counts as absent.
+    An empty variable counts as absent. A parameter that is ``known`` is that, whatever the environment says.
 
     Raises:
         DeployError: naming every parameter that has neither.
@@ -266,7 +329,7 @@ def template_parameters(template: Template, environment: Mapping[str, str]) -> d
     values, missing = {}, []
     for name, declaration in template.get("Parameters", {}).items():
         variable = environment_variable(name)
-        value = environment.get(variable) or declaration.get("Default")
+        value = known[name] if name in known else environment.get(variable) or declaration.get("Default")
         if value is None:
             missing.append(f"The template parameter {name} has no default: set {variable}.")
         else:

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from infra.deployment import WHERE_DATA_IS
 from tests.cloudformation_yaml import load_template, references, with_parameters
 
 TEMPLATE = load_template("data.yaml")
@@ -78,6 +79,8 @@ def test_the_engine_finds_everything_by_these_names():
     }
 
     assert found == {"/order-execution-engine/${Stage}" + name: value for name, value in FOUND_BY_THE_ENGINE.items()}
+    assert set(FOUND_BY_THE_ENGINE) == {f"/{name}" for name in WHERE_DATA_IS.values()}
+    assert set(TEMPLATE["Outputs"]) == set(WHERE_DATA_IS)
 
 
 def test_the_outputs_say_the_same_as_the_parameters():

@@ -17,7 +17,7 @@ from infra.deploy import (
     opened_by_name,
     remove,
 )
-from infra.deployment import DeployError, Deployment, Upload
+from infra.deployment import WHERE_DATA_IS, DeployError, Deployment, Upload
 from infra.packaging import Package
 from tests.builders import NOON
 from tests.clocks import StoppedClock
@@ -33,7 +33,9 @@ def refusal(code, message=""):
 
 
 class PretendCloud:
-    """STS, S3 and CloudFormation with one stack: each look at it sees the next of ``statuses``, and the last for good.
+    """STS, S3, SSM and CloudFormation with one stack.
+
+    Each look at it sees the next of ``statuses``, and the last for good.
 
     Attributes:
         calls: What changed something, in order.
@@ -48,6 +50,7 @@ class PretendCloud:
         self.bucket_answer = None
         self.objects = {}
         self.outputs = OUTPUTS
+        self.data = {f"/order-execution-engine/prod/{name}": f"the {name}" for name in WHERE_DATA_IS.values()}
         self.parameters = []
         self.calls = []
 
@@ -97,7 +100,11 @@ class PretendCloud:
         self.calls.append(f"protect {request['EnableTerminationProtection']}")
 
     def get_paginator(self, operation):
-        page = {"StackEvents": self.events, "Contents": [{"Key": key} for key in self.objects]}
+        page = {
+            "StackEvents": self.events,
+            "Contents": [{"Key": key} for key in self.objects],
+            "Parameters": [{"Name": name, "Value": value} for name, value in self.data.items()],
+        }
         prefixed = operation == "list_objects_v2"
         return SimpleNamespace(paginate=lambda **request: [_under(page, request["Prefix"]) if prefixed else page])
 
@@ -275,7 +282,7 @@ def test_a_cloud_that_comes_to_no_end_is_given_up(statuses, change_set, says):
 # --- Both stacks, and removing one ---
 
 APP_TEMPLATE = {
-    "Parameters": {"DataPrefix": {"Type": "String", "Default": ""}, "PublicHost": {"Type": "String", "Default": ""}},
+    "Parameters": {"DatabaseHost": {"Type": "String"}, "PublicHost": {"Type": "String", "Default": ""}},
     "Resources": {},
 }
 
@@ -301,6 +308,23 @@ def test_the_first_deployment_tells_the_functions_the_host_that_cloudfront_gave(
     deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
 
     assert [given["PublicHost"] for given in cloud.parameters] == ["", "d1.cloudfront.net"]
+
+
+def test_the_engine_is_told_where_its_data_is(tmp_path):
+    cloud = PretendCloud("UPDATE_COMPLETE")
+
+    deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
+
+    assert cloud.parameters[0]["DatabaseHost"] == "the database/host"
+
+
+def test_an_engine_without_its_data_is_not_deployed(tmp_path):
+    cloud = PretendCloud("UPDATE_COMPLETE")
+    cloud.data = {}
+
+    with pytest.raises(DeployError, match="there is no /order-execution-engine/prod/network/private-subnet-a"):
+        deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
+    assert cloud.calls == []
 
 
 def test_a_later_deployment_knows_the_public_host(tmp_path):

@@ -13,10 +13,12 @@ from infra.cloudformation import Change
 from infra.deployment import (
     EMULATORS_ONLY,
     INLINE_TEMPLATE_BYTES,
+    WHERE_DATA_IS,
     DeployError,
     adapt_for_emulator,
     bucket_request,
     change_set_request,
+    data_prefix,
     environment_variable,
     has_data_stack,
     plan_data,
@@ -24,6 +26,7 @@ from infra.deployment import (
     point_functions_at,
     resolve_settings,
     template_parameters,
+    where_data_is,
     without_authorizer,
 )
 from infra.packaging import Package
@@ -299,22 +302,48 @@ def test_a_setting_that_holds_a_password_is_refused_on_aws_and_taken_by_an_emula
     plan_deployment(Target(stage="local"), package(), "1", environment)
 
 
-WITH_DATA = {**TEMPLATE, "Parameters": {**TEMPLATE["Parameters"], "DataPrefix": {"Type": "String", "Default": ""}}}
+DATA = {parameter: f"the {name}" for parameter, name in WHERE_DATA_IS.items()}
+WITH_DATA = {
+    **TEMPLATE,
+    "Parameters": {**TEMPLATE["Parameters"], **{name: {"Type": "String"} for name in WHERE_DATA_IS}},
+}
 
 
 @pytest.mark.parametrize(
-    ("stage", "environment", "prefix"),
+    ("environment", "prefix"),
     [
-        ("prod", {}, "/order-execution-engine/prod"),
-        ("prod", {"DATA_PREFIX": "/platform/trading"}, "/platform/trading"),
-        ("prod", {"DATA_PREFIX": ""}, "/order-execution-engine/prod"),
-        ("local", {}, ""),
+        ({}, "/order-execution-engine/prod"),
+        ({"DATA_PREFIX": ""}, "/order-execution-engine/prod"),
+        ({"DATA_PREFIX": "/platform/trading/"}, "/platform/trading"),
     ],
 )
-def test_the_engine_finds_its_data_stack_by_its_stage_or_where_it_is_told(stage, environment, prefix):
-    planned = plan_deployment(Target(stage=stage), package(WITH_DATA), "1", {**ENVIRONMENT, **environment})
+def test_the_engine_finds_its_data_by_its_stage_or_where_it_is_told(environment, prefix):
+    known = {f"{prefix}/{name}": f"the {name}" for name in WHERE_DATA_IS.values()}
 
-    assert planned.parameters["DataPrefix"] == prefix
+    assert data_prefix(Target(stage="prod"), environment) == prefix
+    assert where_data_is(prefix, {**known, f"{prefix}/other": "x"}) == DATA
+
+
+def test_what_is_not_said_of_the_data_is_named():
+    known = {f"/there/{name}": "x" for name in WHERE_DATA_IS.values() if not name.startswith("redis/h")}
+
+    with pytest.raises(DeployError, match="there is no /there/database/port, /there/redis/host") as refused:
+        where_data_is("/there", {**known, "/there/database/port": ""})
+    assert "/there/redis/port" not in str(refused.value)
+
+
+def test_the_template_is_told_where_the_data_is():
+    planned = plan_deployment(Target(stage="prod"), package(WITH_DATA), "1", ENVIRONMENT, DATA)
+
+    assert {name: planned.parameters[name] for name in WHERE_DATA_IS} == DATA
+
+
+def test_an_emulators_redis_is_not_taken_for_a_data_stacks():
+    environment = {**ENVIRONMENT, "REDIS_HOST": "localhost", "DATABASE_HOST": "localhost"}
+
+    planned = plan_deployment(Target(stage="local"), package(WITH_DATA), "1", environment)
+
+    assert {planned.parameters[name] for name in WHERE_DATA_IS} == {""}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from chalicelib.execution.executor import LEASE
 from chalicelib.queueing.sqs_batches import FRESH_COPY_AFTER, LONGEST_OUTAGE_PAUSE
 from chalicelib.resources.sqs import Queue
 from chalicelib.triggers import market_watch
-from infra.deployment import environment_variable, slots
+from infra.deployment import WHERE_DATA_IS, environment_variable, slots
 
 PROJECT = Path(__file__).parents[3]
 CONFIG = json.loads((PROJECT / ".chalice" / "config.json").read_text())
@@ -153,7 +153,8 @@ def test_every_function_of_the_app_is_configured():
 
 
 ABOUT_THE_DEPLOYMENT = {
-    *("DataPrefix", "PublicHost", "CertificateArn", "WebAclArn"),
+    *WHERE_DATA_IS,
+    *("PublicHost", "CertificateArn", "WebAclArn"),
     *("LogRetentionDays", "AlarmEmail", "DatabaseConnectionsAlarm"),
     "OpenToAll",
     "OrdersMaxConcurrent",  # follows from QueueMaxConcurrent
@@ -235,14 +236,9 @@ def test_on_aws_a_functions_environment_names_secrets_and_holds_none():
             on_aws = first if condition == "WithDataStack" else second
             assert condition in ("WithDataStack", "OnEmulator"), variable
             assert name not in json.dumps(on_aws), variable
-    assert variables["DATABASE_SECRET_ARN"]["Fn::If"][1] == data("database/secret-arn")
-    assert variables["REDIS_SECRET_ARN"]["Fn::If"][1] == data("redis/secret-arn")
+    assert variables["DATABASE_SECRET_ARN"]["Fn::If"][1] == {"Ref": "DatabaseSecretArn"}
+    assert variables["REDIS_SECRET_ARN"]["Fn::If"][1] == {"Ref": "RedisSecretArn"}
     assert variables["LAUNCH_WEBHOOK_SECRET_ARN"]["Fn::If"][2] == {"Ref": "LaunchSecret"}
-
-
-def data(name):
-    """Return how the template names a parameter of the data stack."""
-    return {"Fn::Sub": f"{{{{resolve:ssm:${{DataPrefix}}/{name}}}}}"}
 
 
 def test_passwords_are_taken_by_emulators_only():
@@ -253,9 +249,18 @@ def test_passwords_are_taken_by_emulators_only():
         return {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
 
     assert given("EmulatorUrl") in emulator
-    assert given("DataPrefix") in aws
+    assert given("DatabaseHost") in aws
     for parameter in ("DatabaseUrl", "RedisUrl"):
         assert {"Fn::Equals": [{"Ref": parameter}, ""]} in aws
+
+
+def test_where_the_data_is_must_be_said_in_full():
+    assert not [name for name in WHERE_DATA_IS if "Default" in TEMPLATE["Parameters"][name]]
+    assert TEMPLATE["Conditions"]["WithDataStack"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "DatabaseHost"}, ""]}]}
+
+
+def test_where_the_data_is_is_no_dynamic_reference_of_which_a_template_may_hold_sixty_only():
+    assert "{{resolve:" not in json.dumps(TEMPLATE)
 
 
 def test_on_aws_users_show_tokens_unless_it_is_opened_by_name():
@@ -302,8 +307,8 @@ def test_functions_run_in_the_private_subnets_of_the_data_stack(packaged):
     assert condition == "WithDataStack"
     assert elsewhere == {"Ref": "AWS::NoValue"}
     assert network == {
-        "SubnetIds": [data("network/private-subnet-a"), data("network/private-subnet-b")],
-        "SecurityGroupIds": [data("network/functions-security-group")],
+        "SubnetIds": [{"Ref": "PrivateSubnetA"}, {"Ref": "PrivateSubnetB"}],
+        "SecurityGroupIds": [{"Ref": "FunctionsSecurityGroup"}],
     }
     assert not [name for name in CONFIG["lambda_functions"] if "VpcConfig" in properties(packaged, name)]
 
@@ -552,7 +557,7 @@ def test_too_many_connections_to_postgres_raise_an_alarm():
     assert alarm["Condition"] == "WithDataStack"
     assert alarm["Properties"]["MetricName"] == "DatabaseConnections"
     assert alarm["Properties"]["Threshold"] == {"Ref": "DatabaseConnectionsAlarm"}
-    assert alarm["Properties"]["Dimensions"][0]["Value"] == data("database/instance")
+    assert alarm["Properties"]["Dimensions"][0]["Value"] == {"Ref": "DatabaseInstance"}
 
 
 def test_only_alarms_of_this_account_reach_the_topic():
