@@ -408,6 +408,11 @@ def test_clients_are_told_the_public_host():
     assert variable["Fn::If"][:2] == ["OwnPublicHost", {"Fn::Sub": "wss://${PublicHost}/ws"}]
 
 
+def test_the_rest_api_has_no_other_stage_that_is_neither_throttled_nor_logged():
+    # SAM would make one, called "Stage", for templates that are older than this property.
+    assert SINGLE["RestAPI"]["Properties"]["OpenApiVersion"] == "2.0"
+
+
 def test_both_apis_are_throttled():
     (rest,) = SINGLE["RestAPI"]["Properties"]["MethodSettings"]
     websocket = SINGLE["WebsocketAPIStage"]["Properties"]["DefaultRouteSettings"]
