@@ -137,7 +137,7 @@ def plan_deployment(
         environment = {**environment, "AUTH_MODE": environment.get("AUTH_MODE") or "open"}
     else:
         refuse_secrets(environment)
-    parameters = template_parameters(package.template, environment, known=data)
+    parameters = template_parameters(package.template, environment, {**data, "Release": package.archive_digest})
     _check_authentication(parameters)
     if not target.emulated:
         _refuse_open_access(target, parameters)

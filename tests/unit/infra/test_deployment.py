@@ -338,6 +338,16 @@ def test_the_template_is_told_where_the_data_is():
     assert {name: planned.parameters[name] for name in WHERE_DATA_IS} == DATA
 
 
+@pytest.mark.parametrize("stage", ["prod", "local"])
+def test_a_release_is_known_by_its_code(stage):
+    template = {**TEMPLATE, "Parameters": {**TEMPLATE["Parameters"], "Release": {"Type": "String"}}}
+    built = package(template)
+
+    planned = plan_deployment(Target(stage=stage), built, "1", {**ENVIRONMENT, "RELEASE": "other"})
+
+    assert planned.parameters["Release"] == built.archive_digest
+
+
 def test_an_emulators_redis_is_not_taken_for_a_data_stacks():
     environment = {**ENVIRONMENT, "REDIS_HOST": "localhost", "DATABASE_HOST": "localhost"}
 

@@ -154,6 +154,7 @@ def test_every_function_of_the_app_is_configured():
 
 ABOUT_THE_DEPLOYMENT = {
     *WHERE_DATA_IS,
+    "Release",
     *("PublicHost", "CertificateArn", "WebAclArn"),
     *("LogRetentionDays", "AlarmEmail", "DatabaseConnectionsAlarm"),
     "OpenToAll",
@@ -364,8 +365,8 @@ def test_every_new_version_of_the_code_migrates():
     migrations = SINGLE["Migrations"]["Properties"]
 
     assert migrations["ServiceToken"] == {"Fn::GetAtt": ["MigrateDatabase", "Arn"]}
-    assert migrations["Release"] == {"Ref": "MigrateDatabase.Version"}
-    assert SINGLE["MigrateDatabase"]["Properties"]["AutoPublishAlias"]
+    assert migrations["Release"] == {"Ref": "Release"}
+    assert "Default" not in TEMPLATE["Parameters"]["Release"]
     assert timeout("migrate_database") < migrations["ServiceTimeout"]
 
 
