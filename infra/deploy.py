@@ -191,7 +191,8 @@ class Executor:
             self._s3.delete_bucket(Bucket=bucket)
 
     def _ensure_bucket(self, bucket: str) -> None:
-        if not _exists(self._s3.head_bucket, Bucket=bucket):
+        # Its name can be guessed: nobody else's bucket of that name may be what the functions' code is taken from.
+        if not _exists(self._s3.head_bucket, Bucket=bucket, ExpectedBucketOwner=self.account()):
             self._s3.create_bucket(**bucket_request(bucket, self._target.region))
 
     def _upload(self, bucket: str, upload: Upload) -> None:

@@ -23,6 +23,7 @@ from tests.builders import NOON
 from tests.clocks import StoppedClock
 
 STACK = "order-execution-engine-prod"
+ACCOUNT = "123456789012"
 ARCHIVE = Upload(key="abc.zip", content=b"code")
 TEMPLATE = Upload(key="abc.json", content=b"new")
 OUTPUTS = {"RestAPIId": "r1"}
@@ -48,6 +49,7 @@ class PretendCloud:
         self.change_set = {"Status": "CREATE_COMPLETE"}
         self.events = []
         self.bucket_answer = None
+        self.bucket_owner = ACCOUNT
         self.objects = {}
         self.outputs = OUTPUTS
         self.data = {f"/order-execution-engine/prod/{name}": f"the {name}" for name in WHERE_DATA_IS.values()}
@@ -55,9 +57,11 @@ class PretendCloud:
         self.calls = []
 
     def get_caller_identity(self):
-        return {"Account": "123456789012"}
+        return {"Account": ACCOUNT}
 
-    def head_bucket(self, **_request):
+    def head_bucket(self, **request):
+        if request.get("ExpectedBucketOwner", self.bucket_owner) != self.bucket_owner:
+            raise refusal("403")
         if self.bucket_answer:
             raise refusal(self.bucket_answer)
 
@@ -166,9 +170,12 @@ def test_a_first_deployment_makes_the_bucket_uploads_and_creates_the_stack():
     assert cloud.calls == ["create bucket artifacts", "put abc.zip", "put abc.json", "prepare CREATE", "execute"]
 
 
-def test_a_bucket_of_somebody_else_is_not_made_anew():
+@pytest.mark.parametrize(
+    ("answer", "owner"), [("403", ACCOUNT), (None, "210987654321")], ids=["closed", "open to everybody"]
+)
+def test_a_bucket_of_somebody_else_is_neither_made_anew_nor_given_anything(answer, owner):
     cloud = PretendCloud(None)
-    cloud.bucket_answer = "403"
+    cloud.bucket_answer, cloud.bucket_owner = answer, owner
 
     with pytest.raises(ClientError, match="403"):
         Carried(cloud, ARCHIVE).out()
