@@ -94,7 +94,7 @@ def deploy(
         if not target.emulated and not deployment.parameters["PublicHost"]:
             deployment = with_public_host(deployment, executor.outputs_if_any(target.stack))
         outputs = executor.carry_out(deployment)
-        if "PublicHost" in outputs and not deployment.parameters["PublicHost"]:
+        if "EdgeHost" in outputs and not deployment.parameters["PublicHost"]:
             # The functions that tell it depend on no distribution, which depends on them: now it has its name.
             report("telling the functions their public host")
             outputs = executor.carry_out(with_public_host(deployment, outputs))

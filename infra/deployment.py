@@ -141,6 +141,7 @@ def plan_deployment(
     _check_authentication(parameters)
     if not target.emulated:
         _refuse_open_access(target, parameters)
+        _check_certificate(parameters)
     template = adapt_for_emulator(package.template, parameters) if target.emulated else package.template
     if parameters.get("AuthMode") == "open":
         template = without_authorizer(template)
@@ -189,8 +190,8 @@ def where_data_is(prefix: str, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_public_host(deployment: Deployment, outputs: Mapping[str, str]) -> Deployment:
-    """Return the deployment with the public host that these outputs name, if they do."""
-    return replace(deployment, parameters={**deployment.parameters, "PublicHost": outputs.get("PublicHost", "")})
+    """Return the deployment with CloudFront's own host as the public one, if these outputs name it."""
+    return replace(deployment, parameters={**deployment.parameters, "PublicHost": outputs.get("EdgeHost", "")})
 
 
 def bucket_of(target: Target, account: str) -> str:
@@ -363,6 +364,16 @@ def _refuse_open_access(target: Target, parameters: Mapping[str, str]) -> None:
             "AUTH_MODE=jwt, AUTH_ISSUER and AUTH_AUDIENCE; or say that you want it: "
             f"python -m infra.deploy --stage {target.stage} --open-to-all {target.stage}"
         )
+
+
+def _check_certificate(parameters: Mapping[str, str]) -> None:
+    """Refuse a certificate without its host: CloudFront would, at the end of a long deployment.
+
+    Raises:
+        DeployError: there is no host.
+    """
+    if parameters.get("CertificateArn") and not parameters.get("PublicHost"):
+        raise DeployError("CERTIFICATE_ARN is set without PUBLIC_HOST: set that to the host name of the certificate.")
 
 
 def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -310,7 +310,7 @@ def test_a_stack_that_holds_data_is_protected_from_being_deleted():
 
 def test_the_first_deployment_tells_the_functions_the_host_that_cloudfront_gave(tmp_path):
     cloud = PretendCloud(None, None, "CREATE_COMPLETE")
-    cloud.outputs = {"PublicHost": "d1.cloudfront.net"}
+    cloud.outputs = {"EdgeHost": "d1.cloudfront.net"}
 
     deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
 
@@ -336,7 +336,7 @@ def test_an_engine_without_its_data_is_not_deployed(tmp_path):
 
 def test_a_later_deployment_knows_the_public_host(tmp_path):
     cloud = PretendCloud("UPDATE_COMPLETE")
-    cloud.outputs = {"PublicHost": "d1.cloudfront.net"}
+    cloud.outputs = {"EdgeHost": "d1.cloudfront.net"}
 
     deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
 
@@ -345,11 +345,20 @@ def test_a_later_deployment_knows_the_public_host(tmp_path):
 
 def test_a_host_of_ones_own_is_left_as_it_is(tmp_path):
     cloud = PretendCloud("UPDATE_COMPLETE")
-    cloud.outputs = {"PublicHost": "trade.example"}
+    cloud.outputs = {"EdgeHost": "d1.cloudfront.net", "PublicHost": "trade.example"}
 
     deploy(pretend_target(cloud), environment={"PUBLIC_HOST": "trade.example"}, package=package(tmp_path))
 
     assert [given["PublicHost"] for given in cloud.parameters] == ["trade.example"]
+
+
+def test_a_host_of_ones_own_that_is_given_up_is_not_told_any_more(tmp_path):
+    cloud = PretendCloud("UPDATE_COMPLETE")
+    cloud.outputs = {"EdgeHost": "d1.cloudfront.net", "PublicHost": "trade.example"}
+
+    deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
+
+    assert [given["PublicHost"] for given in cloud.parameters] == ["d1.cloudfront.net"]
 
 
 def test_the_data_stack_is_deployed_for_its_stage_and_protected():

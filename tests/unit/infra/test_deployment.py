@@ -338,6 +338,16 @@ def test_the_template_is_told_where_the_data_is():
     assert {name: planned.parameters[name] for name in WHERE_DATA_IS} == DATA
 
 
+def test_a_certificate_without_its_host_is_refused_before_anything_is_deployed():
+    parameters = {name: {"Type": "String", "Default": ""} for name in ("PublicHost", "CertificateArn")}
+    built = package({**TEMPLATE, "Parameters": {**TEMPLATE["Parameters"], **parameters}})
+    environment = {**ENVIRONMENT, "CERTIFICATE_ARN": "arn:aws:acm:us-east-1:1:certificate/c"}
+
+    with pytest.raises(DeployError, match="CERTIFICATE_ARN is set without PUBLIC_HOST"):
+        plan_deployment(Target(stage="prod"), built, "1", environment)
+    plan_deployment(Target(stage="prod"), built, "1", {**environment, "PUBLIC_HOST": "trade.example"})
+
+
 @pytest.mark.parametrize("stage", ["prod", "local"])
 def test_a_release_is_known_by_its_code(stage):
     template = {**TEMPLATE, "Parameters": {**TEMPLATE["Parameters"], "Release": {"Type": "String"}}}

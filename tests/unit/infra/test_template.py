@@ -409,6 +409,24 @@ def test_clients_are_told_the_public_host():
     assert variable["Fn::If"][:2] == ["OwnPublicHost", {"Fn::Sub": "wss://${PublicHost}/ws"}]
 
 
+def test_the_public_url_is_the_host_that_clients_are_told_and_cloudfronts_own_is_put_out_as_well():
+    outputs = TEMPLATE["Outputs"]
+
+    own, cloudfronts = ({"Fn::Sub": f"https://${{{host}}}"} for host in ("PublicHost", "PublicEdge.DomainName"))
+    assert outputs["PublicUrl"]["Value"] == {"Fn::If": ["OwnPublicHost", own, cloudfronts]}
+    assert outputs["EdgeHost"]["Value"] == {"Fn::GetAtt": ["PublicEdge", "DomainName"]}
+
+
+def test_a_certificate_needs_its_host():
+    rule = TEMPLATE["Rules"]["ACertificateIsForAHost"]
+
+    def given(parameter):
+        return {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+
+    assert rule["RuleCondition"] == given("CertificateArn")
+    assert [assertion["Assert"] for assertion in rule["Assertions"]] == [given("PublicHost")]
+
+
 def test_the_rest_api_has_no_other_stage_that_is_neither_throttled_nor_logged():
     # SAM would make one, called "Stage", for templates that are older than this property.
     assert SINGLE["RestAPI"]["Properties"]["OpenApiVersion"] == "2.0"
