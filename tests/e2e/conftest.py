@@ -26,6 +26,7 @@ LEFT_OUT = pytest.StashKey[list[tuple[str, str]]]()
 """The tests that were left out, each with the reason."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks for the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep these tests together where tests run in several processes, because they share one stack.
 
