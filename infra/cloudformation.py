@@ -16,6 +16,14 @@ CLOCK_DIFFERENCE = timedelta(seconds=5)
 """How far CloudFormation's clock may be behind ours: events so old still count as this deployment's."""
 
 
+STUCK = {
+    "ROLLBACK_FAILED": "its first deployment failed, and what that made could not all be removed again",
+    "UPDATE_ROLLBACK_FAILED": "a deployment failed, and what it changed could not all be changed back",
+    "DELETE_FAILED": "not all of it could be removed",
+}
+"""Statuses from which only a person can go on."""
+
+
 class Change(Enum):
     """What a deployment does to the stack."""
 

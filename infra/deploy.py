@@ -6,9 +6,10 @@ without a cloud, and every call that changes one is in this file.
 """
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from chalicelib.clock import Clock
 from chalicelib.config import SettingsError
 from infra.cloud import Outputs, Target, add_target_options, named_target
 from infra.cloudformation import (
+    STUCK,
     Change,
     Outcome,
     Preparation,
@@ -35,25 +37,26 @@ from infra.cloudformation import (
 )
 from infra.commands import failed
 from infra.deployment import (
-    EMULATED_DATA,
     DeployError,
     Deployment,
     Upload,
     bucket_of,
     bucket_request,
     change_set_request,
-    data_prefix,
+    engine_parameters,
+    environment_variable,
     has_data_stack,
+    kept,
     plan_data,
     plan_deployment,
     resolve_settings,
-    where_data_is,
     with_public_host,
 )
 from infra.packaging import BUILD_ROOT, PROJECT, Package, PackagingError, build_package, load_package
 
 __all__ = ["DeployError", "deploy", "deploy_data", "remove"]
 
+APP_TEMPLATE = PROJECT / "infra" / "app.json"
 DATA_TEMPLATE = PROJECT / "infra" / "data.yaml"
 DEPLOY_TIMEOUT_SECONDS = 3600.0
 POLL_SECONDS = 2.0
@@ -69,6 +72,7 @@ def deploy(
     *,
     environment: Mapping[str, str] = os.environ,
     package: Package | None = None,
+    reset: Collection[str] = (),
     report: Report = lambda _: None,
 ) -> Outputs:
     """Package and deploy a stage and return the stack's outputs.
@@ -77,6 +81,7 @@ def deploy(
         target: Where to; its stage is one of ``.chalice/config.json``.
         environment: Template parameters are read from here.
         package: A package built before; built now if not given.
+        reset: Settings that are not to stay as they were, by their variables.
         report: Gets a line for each step.
 
     Raises:
@@ -86,32 +91,46 @@ def deploy(
     package = package or build_package(PROJECT, BUILD_ROOT, target.stage, report)
     with _told_by_cloud(f"Deploying {target.stack} to {target.place}"):
         executor = Executor(target, report, Clock())
-        data = EMULATED_DATA
-        if not target.emulated:
-            prefix = data_prefix(target, environment)
-            data = where_data_is(prefix, executor.parameters_below(prefix))
-        deployment = plan_deployment(target, package, executor.account(), environment, data)
-        if not target.emulated and not deployment.parameters["PublicHost"]:
-            deployment = with_public_host(deployment, executor.outputs_if_any(target.stack))
+        previous = executor.previous(target.stack, reset)
+        deployment = plan_deployment(target, package, executor.account(), environment, previous)
+        executor.tell_kept(deployment, previous, environment)
         outputs = executor.carry_out(deployment)
         if "EdgeHost" in outputs and not deployment.parameters["PublicHost"]:
             # The functions that tell it depend on no distribution, which depends on them: now it has its name.
             report("telling the functions their public host")
-            outputs = executor.carry_out(with_public_host(deployment, outputs))
+            outputs = executor.carry_out(with_public_host(deployment, outputs["EdgeHost"]))
         return outputs
 
 
+def check_engine(target: Target, environment: Mapping[str, str], reset: Collection[str] = ()) -> None:
+    """Check the engine's settings, before half an hour is spent on its data.
+
+    Raises:
+        DeployError: one of them cannot be.
+    """
+    with _told_by_cloud(f"Looking at {target.stack} in {target.place}"):
+        previous = Executor(target, lambda _: None, Clock()).previous(target.stack, reset)
+        engine_parameters(target, json.loads(APP_TEMPLATE.read_text()), environment, previous)
+
+
 def deploy_data(
-    target: Target, *, environment: Mapping[str, str] = os.environ, report: Report = lambda _: None
+    target: Target,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    reset: Collection[str] = (),
+    report: Report = lambda _: None,
 ) -> Outputs:
-    """Deploy a stage's data stack and return its outputs.
+    """Deploy a stage's data stack and return its outputs; for the arguments see ``deploy``.
 
     Raises:
         DeployError: the deployment could not be made.
     """
     with _told_by_cloud(f"Deploying {target.data_stack} to {target.place}"):
         executor = Executor(target, report, Clock())
-        return executor.carry_out(plan_data(target, DATA_TEMPLATE.read_text(), executor.account(), environment))
+        previous = executor.previous(target.data_stack, reset)
+        deployment = plan_data(target, DATA_TEMPLATE.read_text(), executor.account(), environment, previous)
+        executor.tell_kept(deployment, previous, environment)
+        return executor.carry_out(deployment)
 
 
 def remove(target: Target, *, report: Report = lambda _: None) -> None:
@@ -171,14 +190,24 @@ class Executor:
             )
         return self._target.outputs(deployment.stack)
 
-    def outputs_if_any(self, stack: str) -> Outputs:
-        """Return a stack's outputs; none if there is no stack."""
-        return self._target.outputs(stack) if self._status(stack) else {}
+    def previous(self, stack: str, reset: Collection[str]) -> dict[str, str]:
+        """Return the parameters of a stack that is there, but for those that are ``reset``.
 
-    def parameters_below(self, prefix: str) -> dict[str, str]:
-        """Return the values of the SSM parameters below a path, by their whole names."""
-        pages = self._target.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=prefix, Recursive=True)
-        return {parameter["Name"]: parameter["Value"] for page in pages for parameter in page["Parameters"]}
+        What nobody says stays as it is: a deployment from a shell in which a variable is not set must not resize the
+        database. An emulator's is what the environment says and nothing else.
+        """
+        if self._target.emulated or (described := self._described(stack)) is None:
+            return {}
+        return {
+            parameter["ParameterKey"]: parameter["ParameterValue"]
+            for parameter in described.get("Parameters", [])
+            if environment_variable(parameter["ParameterKey"]) not in reset
+        }
+
+    def tell_kept(self, deployment: Deployment, previous: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        """Report which settings stay as they were because the environment does not name them."""
+        if same := kept(deployment.parameters, previous, environment):
+            self._report(f"{deployment.stack} keeps {', '.join(same)} (--reset NAME: the default again)")
 
     def remove_uploads(self, bucket: str, folder: str) -> None:
         """Delete what a stage was deployed from, and the bucket with the last of it."""
@@ -204,7 +233,13 @@ class Executor:
 
     def _prepare(self, deployment: Deployment) -> str | None:
         """Have a change set made and return its ARN, or None when there is nothing to change."""
-        change = change_for(self._status(deployment.stack))
+        status = self._status(deployment.stack)
+        if status in STUCK:
+            raise DeployError(
+                f"{deployment.stack} is {status}: {STUCK[status]}. CloudFormation's events name what; "
+                "docs/deployment.md says how to go on (When a stack is stuck)."
+            )
+        change = change_for(status)
         if change is Change.REPLACE:
             self._report(f"removing {deployment.stack}, whose first deployment failed")
             self.remove(deployment.stack)
@@ -257,12 +292,18 @@ class Executor:
         told.update(event.event_id for event in news)
 
     def _status(self, stack: str) -> str | None:
+        described = self._described(stack)
+        return described["StackStatus"] if described else None
+
+    def _described(self, stack: str) -> dict[str, Any] | None:
+        """Return what CloudFormation says of a stack; None if there is none."""
         try:
-            return str(self._cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
+            described: dict[str, Any] = self._cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
         except ClientError as error:
             if "does not exist" in str(error):
                 return None
             raise
+        return described
 
     def _change_set(self, stack: str, change_set: str) -> tuple[str, str]:
         """Return a change set's status and the reason for it, if any."""
@@ -302,10 +343,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment = {**resolve_settings(os.environ), "OPEN_TO_ALL": opened_by_name(options)}
         package = load_package(options.package) if options.package else None
         outputs: Outputs = {}
-        if options.only != "app" and has_data_stack(target, environment):
-            outputs |= deploy_data(target, environment=environment, report=print)
         if options.only != "data":
-            outputs |= deploy(target, environment=environment, package=package, report=print)
+            check_engine(target, environment, options.reset)
+        if options.only != "app" and has_data_stack(target, environment):
+            outputs |= deploy_data(target, environment=environment, reset=options.reset, report=print)
+        if options.only != "data":
+            outputs |= deploy(target, environment=environment, package=package, reset=options.reset, report=print)
     except (SettingsError, DeployError, PackagingError) as error:
         return failed(error)
     width = max(map(len, outputs), default=0)
@@ -333,6 +376,8 @@ def command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
     # Named each time, unlike where an engine is only asked: a deployment should not go where nobody meant it to.
     add_target_options(parser, default_stage=None)
     parser.add_argument("--open-to-all", metavar="STAGE", help="let AUTH_MODE=open go to AWS: the stage's name again")
+    reset_help = "give these settings, by their variables' names, their defaults again; else what is not set stays"
+    parser.add_argument("--reset", metavar="NAME", nargs="+", default=[], help=reset_help)
     parser.add_argument("--package", type=Path, help="the folder of a package built before; otherwise one is built")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--only", choices=["data", "app"], help="one of the two stacks; by default the data stack first")

@@ -45,6 +45,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-reference
 """
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 EMULATED_DATA = dict.fromkeys(WHERE_DATA_IS, "")
 """An emulator has no data stack: its functions are given ``DATABASE_URL`` and ``REDIS_URL``."""
 
@@ -80,13 +81,15 @@ class Deployment:
     """Whether deleting the stack would delete what nobody can make again: it is protected from that."""
 
 
-def plan_data(target: Target, template: str, account: str, environment: Mapping[str, str]) -> Deployment:
-    """Decide what data stack to deploy; ``template`` is ``infra/data.yaml``.
+def plan_data(
+    target: Target, template: str, account: str, environment: Mapping[str, str], previous: Mapping[str, str] = NOTHING
+) -> Deployment:
+    """Decide what data stack to deploy; ``template`` is ``infra/data.yaml``, ``previous`` the stack's parameters.
 
     Raises:
         DeployError: a template parameter has no value.
     """
-    parameters = template_parameters(_read_yaml(template), {**environment, "STAGE": target.stage})
+    parameters = template_parameters(_read_yaml(template), environment, {"Stage": target.stage}, previous)
     body = template.encode()
     upload = Upload(key=_key(target, body, "yaml"), content=body)
     too_large = len(body) > INLINE_TEMPLATE_BYTES
@@ -118,30 +121,14 @@ def plan_deployment(
     package: Package,
     account: str,
     environment: Mapping[str, str],
-    data: Mapping[str, str] = EMULATED_DATA,
+    previous: Mapping[str, str] = NOTHING,
 ) -> Deployment:
-    """Decide what to deploy.
-
-    Args:
-        target: Where to.
-        package: What Chalice has built.
-        account: The account that pays for it.
-        environment: Template parameters are read from here.
-        data: Where the data is, as ``where_data_is`` says. It is not read from the environment, where ``REDIS_HOST``
-            means an emulator's.
+    """Decide what to deploy; ``previous`` are the parameters of the stack that is there.
 
     Raises:
         DeployError: a template parameter has no value, or one that the functions would refuse to start with.
     """
-    if target.emulated:
-        environment = {**environment, "AUTH_MODE": environment.get("AUTH_MODE") or "open"}
-    else:
-        refuse_secrets(environment)
-    parameters = template_parameters(package.template, environment, {**data, "Release": package.archive_digest})
-    _check_authentication(parameters)
-    if not target.emulated:
-        _refuse_open_access(target, parameters)
-        _check_certificate(parameters)
+    parameters = engine_parameters(target, package.template, environment, previous, package.archive_digest)
     template = adapt_for_emulator(package.template, parameters) if target.emulated else package.template
     if parameters.get("AuthMode") == "open":
         template = without_authorizer(template)
@@ -160,38 +147,47 @@ def plan_deployment(
     )
 
 
+def engine_parameters(
+    target: Target,
+    template: Template,
+    environment: Mapping[str, str],
+    previous: Mapping[str, str] = NOTHING,
+    release: str = "",
+) -> dict[str, str]:
+    """Return the parameters of the engine's template, checked.
+
+    Raises:
+        DeployError: one has no value, or one that is refused here rather than late in a deployment.
+    """
+    if target.emulated:
+        environment = {**environment, "AUTH_MODE": environment.get("AUTH_MODE") or "open"}
+    else:
+        refuse_secrets(environment)
+    known = {**where_data_is(target, environment), "Release": release}
+    parameters = template_parameters(template, environment, known, previous)
+    _check_authentication(parameters)
+    if not target.emulated:
+        _refuse_open_access(target, parameters)
+        _check_certificate(parameters)
+    return parameters
+
+
 def has_data_stack(target: Target, environment: Mapping[str, str]) -> bool:
     """Say whether the stage has a data stack of ours: emulators have none, and ``DATA_PREFIX`` names another's."""
     return not target.emulated and not environment.get("DATA_PREFIX")
 
 
-def data_prefix(target: Target, environment: Mapping[str, str]) -> str:
-    """Return below which SSM parameter it is said where a stage's data is."""
-    return (environment.get("DATA_PREFIX") or target.data_prefix).rstrip("/")
+def where_data_is(target: Target, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the template parameters that say where a stage's data is: by the names of SSM parameters."""
+    if target.emulated:
+        return EMULATED_DATA
+    prefix = (environment.get("DATA_PREFIX") or target.data_prefix).rstrip("/")
+    return {parameter: f"{prefix}/{name}" for parameter, name in WHERE_DATA_IS.items()}
 
 
-def where_data_is(prefix: str, known: Mapping[str, str]) -> dict[str, str]:
-    """Return the template parameters that say where the data is.
-
-    Args:
-        prefix: Below which SSM parameter that is said.
-        known: The SSM parameters below it, by their whole names.
-
-    Raises:
-        DeployError: naming what is not there.
-    """
-    missing = [f"{prefix}/{name}" for name in WHERE_DATA_IS.values() if not known.get(f"{prefix}/{name}")]
-    if missing:
-        raise DeployError(
-            f"SSM parameters should say where the data is, and there is no {', '.join(missing)}. Deploy the data stack "
-            "(--only data); or, for a database of your own, see docs/deployment.md."
-        )
-    return {parameter: known[f"{prefix}/{name}"] for parameter, name in WHERE_DATA_IS.items()}
-
-
-def with_public_host(deployment: Deployment, outputs: Mapping[str, str]) -> Deployment:
-    """Return the deployment with CloudFront's own host as the public one, if these outputs name it."""
-    return replace(deployment, parameters={**deployment.parameters, "PublicHost": outputs.get("EdgeHost", "")})
+def with_public_host(deployment: Deployment, host: str) -> Deployment:
+    """Return the deployment with this public host."""
+    return replace(deployment, parameters={**deployment.parameters, "PublicHost": host})
 
 
 def bucket_of(target: Target, account: str) -> str:
@@ -246,7 +242,8 @@ def adapt_for_emulator(template: Template, parameters: Mapping[str, str]) -> Tem
     """Return the template without what emulators do not know.
 
     MiniStack has no ``AWS::ApiGatewayV2::Deployment``; a stage that deploys itself needs none. It keeps a number
-    that comes from a parameter as text, on which an event source's poller fails; so numbers are written out.
+    that comes from a parameter as text, on which an event source's poller fails; so numbers are written out. And no
+    SSM parameters say where the data is.
     """
     numbers = {
         name: int(parameters[name])
@@ -258,7 +255,11 @@ def adapt_for_emulator(template: Template, parameters: Mapping[str, str]) -> Tem
         for name, resource in template["Resources"].items()
         if _type_of(resource) != "AWS::ApiGatewayV2::Deployment"
     }
-    return {**template, "Resources": resources}
+    declared = {
+        name: {**parameter, "Type": "String"} if name in WHERE_DATA_IS else parameter
+        for name, parameter in template.get("Parameters", {}).items()
+    }
+    return {**template, "Parameters": declared, "Resources": resources}
 
 
 def _type_of(resource: Any) -> str | None:
@@ -318,26 +319,42 @@ def point_functions_at(template: Template, bucket: str, key: str) -> Template:
 
 
 def template_parameters(
-    template: Template, environment: Mapping[str, str], known: Mapping[str, str] = MappingProxyType({})
+    template: Template,
+    environment: Mapping[str, str],
+    known: Mapping[str, str] = NOTHING,
+    previous: Mapping[str, str] = NOTHING,
 ) -> dict[str, str]:
-    """Take each template parameter ``FooBar`` from the variable ``FOO_BAR``, else from its default.
+    """Take each template parameter ``FooBar`` from the variable ``FOO_BAR``, else as it was, else from its default.
 
     An empty variable counts as absent. A parameter that is ``known`` is that, whatever the environment says.
 
     Raises:
-        DeployError: naming every parameter that has neither.
+        DeployError: naming every parameter that has none of these.
     """
     values, missing = {}, []
     for name, declaration in template.get("Parameters", {}).items():
         variable = environment_variable(name)
-        value = known[name] if name in known else environment.get(variable) or declaration.get("Default")
-        if value is None:
-            missing.append(f"The template parameter {name} has no default: set {variable}.")
-        else:
+        unsaid = declaration.get("Default")
+        if name in previous and not declaration.get("NoEcho"):  # CloudFormation would show asterisks
+            unsaid = previous[name]
+        if name in known:
+            values[name] = known[name]
+        elif (value := environment.get(variable) or unsaid) is not None:
             values[name] = str(value)
+        else:
+            missing.append(f"The template parameter {name} has no default: set {variable}.")
     if missing:
         raise DeployError("\n".join(missing))
     return values
+
+
+def kept(parameters: Mapping[str, str], previous: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+    """Return the settings that are as they were because nobody said anything, and that are not empty."""
+    return [
+        f"{environment_variable(name)}={value}"
+        for name, value in parameters.items()
+        if value and previous.get(name) == value and not environment.get(environment_variable(name))
+    ]
 
 
 def _check_authentication(parameters: Mapping[str, str]) -> None:
@@ -383,7 +400,11 @@ def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:
         SettingsError: a setting has a value that cannot be used.
     """
     settings = load_settings(environment)
-    resolved = {**environment, **slots(settings), "LOG_LEVEL": settings.log_level}
+    resolved = dict(environment)
+    if environment.get("QUEUE_MAX_CONCURRENT") or environment.get("WORKER_CONCURRENCY"):
+        resolved |= slots(settings)
+    if environment.get("LOG_LEVEL"):
+        resolved["LOG_LEVEL"] = settings.log_level
     if environment.get("POSTGRES_HOST", "").strip():
         resolved["DATABASE_URL"] = settings.database_url
     if environment.get("REDIS_HOST", "").strip():

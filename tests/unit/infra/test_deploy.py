@@ -11,13 +11,14 @@ from infra.deploy import (
     DEPLOY_TIMEOUT_SECONDS,
     POLL_SECONDS,
     Executor,
+    check_engine,
     command_line,
     deploy,
     deploy_data,
     opened_by_name,
     remove,
 )
-from infra.deployment import WHERE_DATA_IS, DeployError, Deployment, Upload
+from infra.deployment import DeployError, Deployment, Upload
 from infra.packaging import Package
 from tests.builders import NOON
 from tests.clocks import StoppedClock
@@ -52,7 +53,7 @@ class PretendCloud:
         self.bucket_owner = ACCOUNT
         self.objects = {}
         self.outputs = OUTPUTS
-        self.data = {f"/order-execution-engine/prod/{name}": f"the {name}" for name in WHERE_DATA_IS.values()}
+        self.previous = {}
         self.parameters = []
         self.calls = []
 
@@ -81,7 +82,8 @@ class PretendCloud:
         if status is None:
             raise refusal("ValidationError", f"Stack with id {STACK} does not exist")
         outputs = [{"OutputKey": name, "OutputValue": value} for name, value in self.outputs.items()]
-        return {"Stacks": [{"StackStatus": status, "Outputs": outputs}]}
+        parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.previous.items()]
+        return {"Stacks": [{"StackStatus": status, "Outputs": outputs, "Parameters": parameters}]}
 
     def create_change_set(self, **request):
         self.calls.append(f"prepare {request['ChangeSetType']}")
@@ -107,7 +109,6 @@ class PretendCloud:
         page = {
             "StackEvents": self.events,
             "Contents": [{"Key": key} for key in self.objects],
-            "Parameters": [{"Name": name, "Value": value} for name, value in self.data.items()],
         }
         prefixed = operation == "list_objects_v2"
         return SimpleNamespace(paginate=lambda **request: [_under(page, request["Prefix"]) if prefixed else page])
@@ -219,6 +220,15 @@ def test_a_stack_that_cannot_be_removed_is_named():
     assert cloud.calls == ["delete stack"]
 
 
+@pytest.mark.parametrize("status", ["ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED", "DELETE_FAILED"])
+def test_a_stack_that_only_a_person_can_mend_is_left_alone(status):
+    cloud = PretendCloud(status)
+
+    with pytest.raises(DeployError, match=rf"{STACK} is {status}: .*docs/deployment.md"):
+        Carried(cloud).out()
+    assert cloud.calls == []
+
+
 def test_a_change_that_is_refused_is_not_executed_and_its_reason_is_told():
     cloud = PretendCloud("CREATE_COMPLETE")
     cloud.change_set = {"Status": "FAILED", "StatusReason": "Template error: unresolved dependency"}
@@ -289,7 +299,10 @@ def test_a_cloud_that_comes_to_no_end_is_given_up(statuses, change_set, says):
 # --- Both stacks, and removing one ---
 
 APP_TEMPLATE = {
-    "Parameters": {"DatabaseHost": {"Type": "String"}, "PublicHost": {"Type": "String", "Default": ""}},
+    "Parameters": {
+        "DatabaseHost": {"Type": "AWS::SSM::Parameter::Value<String>"},
+        "PublicHost": {"Type": "String", "Default": ""},
+    },
     "Resources": {},
 }
 
@@ -322,25 +335,19 @@ def test_the_engine_is_told_where_its_data_is(tmp_path):
 
     deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
 
-    assert cloud.parameters[0]["DatabaseHost"] == "the database/host"
-
-
-def test_an_engine_without_its_data_is_not_deployed(tmp_path):
-    cloud = PretendCloud("UPDATE_COMPLETE")
-    cloud.data = {}
-
-    with pytest.raises(DeployError, match="there is no /order-execution-engine/prod/network/private-subnet-a"):
-        deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
-    assert cloud.calls == []
+    assert cloud.parameters[0]["DatabaseHost"] == "/order-execution-engine/prod/database/host"
 
 
 def test_a_later_deployment_knows_the_public_host(tmp_path):
     cloud = PretendCloud("UPDATE_COMPLETE")
     cloud.outputs = {"EdgeHost": "d1.cloudfront.net"}
+    cloud.previous = {"PublicHost": "d1.cloudfront.net"}
+    told = []
 
-    deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
+    deploy(pretend_target(cloud), environment={}, package=package(tmp_path), report=told.append)
 
     assert [given["PublicHost"] for given in cloud.parameters] == ["d1.cloudfront.net"]
+    assert told[0] == f"{STACK} keeps PUBLIC_HOST=d1.cloudfront.net (--reset NAME: the default again)"
 
 
 def test_a_host_of_ones_own_is_left_as_it_is(tmp_path):
@@ -354,15 +361,31 @@ def test_a_host_of_ones_own_is_left_as_it_is(tmp_path):
 
 def test_a_host_of_ones_own_that_is_given_up_is_not_told_any_more(tmp_path):
     cloud = PretendCloud("UPDATE_COMPLETE")
-    cloud.outputs = {"EdgeHost": "d1.cloudfront.net", "PublicHost": "trade.example"}
+    cloud.outputs = {"EdgeHost": "d1.cloudfront.net"}
+    cloud.previous = {"PublicHost": "trade.example"}
 
-    deploy(pretend_target(cloud), environment={}, package=package(tmp_path))
+    deploy(pretend_target(cloud), environment={}, package=package(tmp_path), reset=["PUBLIC_HOST"])
 
-    assert [given["PublicHost"] for given in cloud.parameters] == ["d1.cloudfront.net"]
+    assert [given["PublicHost"] for given in cloud.parameters] == ["", "d1.cloudfront.net"]
+
+
+def test_the_engines_settings_are_checked_before_its_data_is_deployed():
+    cloud = PretendCloud(None)
+
+    with pytest.raises(DeployError, match="AUTH_ISSUER is not set"):
+        check_engine(pretend_target(cloud), {})
+    assert cloud.calls == []
+
+
+def test_settings_of_the_engine_that_is_there_count_when_they_are_checked():
+    cloud = PretendCloud("UPDATE_COMPLETE")
+    cloud.previous = {"AuthIssuer": "https://issuer.example", "AuthAudience": "engine"}
+
+    check_engine(pretend_target(cloud), {})
 
 
 def test_the_data_stack_is_deployed_for_its_stage_and_protected():
-    cloud = PretendCloud(None, "CREATE_COMPLETE")
+    cloud = PretendCloud(None, None, "CREATE_COMPLETE")
     cloud.bucket_answer = "404"
 
     deploy_data(pretend_target(cloud), environment={})

@@ -18,15 +18,14 @@ from infra.deployment import (
     adapt_for_emulator,
     bucket_request,
     change_set_request,
-    data_prefix,
     environment_variable,
     has_data_stack,
+    kept,
     plan_data,
     plan_deployment,
     point_functions_at,
     resolve_settings,
     template_parameters,
-    where_data_is,
     without_authorizer,
 )
 from infra.packaging import Package
@@ -302,10 +301,12 @@ def test_a_setting_that_holds_a_password_is_refused_on_aws_and_taken_by_an_emula
     plan_deployment(Target(stage="local"), package(), "1", environment)
 
 
-DATA = {parameter: f"the {name}" for parameter, name in WHERE_DATA_IS.items()}
 WITH_DATA = {
     **TEMPLATE,
-    "Parameters": {**TEMPLATE["Parameters"], **{name: {"Type": "String"} for name in WHERE_DATA_IS}},
+    "Parameters": {
+        **TEMPLATE["Parameters"],
+        **{name: {"Type": "AWS::SSM::Parameter::Value<String>"} for name in WHERE_DATA_IS},
+    },
 }
 
 
@@ -318,24 +319,18 @@ WITH_DATA = {
     ],
 )
 def test_the_engine_finds_its_data_by_its_stage_or_where_it_is_told(environment, prefix):
-    known = {f"{prefix}/{name}": f"the {name}" for name in WHERE_DATA_IS.values()}
+    planned = plan_deployment(Target(stage="prod"), package(WITH_DATA), "1", {**ENVIRONMENT, **environment})
 
-    assert data_prefix(Target(stage="prod"), environment) == prefix
-    assert where_data_is(prefix, {**known, f"{prefix}/other": "x"}) == DATA
-
-
-def test_what_is_not_said_of_the_data_is_named():
-    known = {f"/there/{name}": "x" for name in WHERE_DATA_IS.values() if not name.startswith("redis/h")}
-
-    with pytest.raises(DeployError, match="there is no /there/database/port, /there/redis/host") as refused:
-        where_data_is("/there", {**known, "/there/database/port": ""})
-    assert "/there/redis/port" not in str(refused.value)
+    assert {name: planned.parameters[name] for name in WHERE_DATA_IS} == {
+        parameter: f"{prefix}/{name}" for parameter, name in WHERE_DATA_IS.items()
+    }
 
 
-def test_the_template_is_told_where_the_data_is():
-    planned = plan_deployment(Target(stage="prod"), package(WITH_DATA), "1", ENVIRONMENT, DATA)
+def test_an_emulator_is_asked_for_no_ssm_parameters():
+    planned = plan_deployment(Target(stage="local"), package(WITH_DATA), "1", ENVIRONMENT)
 
-    assert {name: planned.parameters[name] for name in WHERE_DATA_IS} == DATA
+    declared = json.loads(planned.template)["Parameters"]
+    assert {declared[name]["Type"] for name in WHERE_DATA_IS} == {"String"}
 
 
 def test_a_certificate_without_its_host_is_refused_before_anything_is_deployed():
@@ -411,3 +406,33 @@ def test_an_engine_that_asks_nobody_who_they_are_is_not_deployed_to_aws(deployed
 
 def test_an_engine_is_opened_to_everybody_when_that_is_said_by_name(deployed):
     assert deployed("prod", AUTH_MODE="open", OPEN_TO_ALL="yes") == (False, "open")
+
+
+# --- What nobody says ---
+
+PREVIOUS = {"AlarmEmail": "before@example.com", "QueueMaxConcurrent": "20", "MockSeed": ""}
+
+
+def test_what_nobody_says_stays_as_it_was():
+    planned = plan_deployment(Target(stage="prod"), package(), "1", {"QUEUE_MAX_CONCURRENT": "4"}, PREVIOUS)
+
+    assert planned.parameters == {"AlarmEmail": "before@example.com", "QueueMaxConcurrent": "4", "MockSeed": ""}
+
+
+def test_what_cloudformation_does_not_show_is_not_taken_for_its_value():
+    hidden = {**TEMPLATE, "Parameters": {"LaunchWebhookSecret": {"Type": "String", "Default": "", "NoEcho": True}}}
+
+    planned = plan_deployment(Target(stage="prod"), package(hidden), "1", {}, {"LaunchWebhookSecret": "****"})
+
+    assert planned.parameters == {"LaunchWebhookSecret": ""}
+
+
+def test_settings_that_stay_because_nobody_names_them_are_told():
+    environment = {"QUEUE_MAX_CONCURRENT": "4"}
+    planned = plan_deployment(Target(stage="prod"), package(), "1", environment, PREVIOUS)
+
+    assert kept(planned.parameters, PREVIOUS, environment) == ["ALARM_EMAIL=before@example.com"]
+
+
+def test_a_deployment_says_nothing_of_slots_and_logs_that_nobody_mentioned():
+    assert resolve_settings({}) == {}

@@ -147,7 +147,7 @@ def test_a_function_reads_the_passwords_it_needs_and_no_other(packaged, function
     needed = ["NetworkAccess"]
     needed += [] if function in NEEDS_NO_DATABASE else ["DatabaseAccess"]
     needed += [] if function in NEEDS_NO_REDIS else ["RedisAccess"]
-    assert attached == {"Fn::If": ["WithDataStack", [{"Ref": name} for name in needed], {"Ref": "AWS::NoValue"}]}
+    assert attached == {"Fn::If": ["OnAws", [{"Ref": name} for name in needed], {"Ref": "AWS::NoValue"}]}
 
 
 @pytest.mark.parametrize(

@@ -234,8 +234,8 @@ def test_on_aws_a_functions_environment_names_secrets_and_holds_none():
         held = {name for name in with_passwords if f'{{"Ref": "{name}"}}' in json.dumps(value)}
         for name in held:
             condition, first, second = value["Fn::If"]
-            on_aws = first if condition == "WithDataStack" else second
-            assert condition in ("WithDataStack", "OnEmulator"), variable
+            on_aws = first if condition == "OnAws" else second
+            assert condition in ("OnAws", "OnEmulator"), variable
             assert name not in json.dumps(on_aws), variable
     assert variables["DATABASE_SECRET_ARN"]["Fn::If"][1] == {"Ref": "DatabaseSecretArn"}
     assert variables["REDIS_SECRET_ARN"]["Fn::If"][1] == {"Ref": "RedisSecretArn"}
@@ -244,20 +244,19 @@ def test_on_aws_a_functions_environment_names_secrets_and_holds_none():
 
 def test_passwords_are_taken_by_emulators_only():
     (rule,) = TEMPLATE["Rules"]["DataComesFromOnePlace"]["Assertions"]
-    emulator, aws = (choice["Fn::And"] for choice in rule["Assert"]["Fn::Or"])
+    aws, emulator = (choice["Fn::And"] for choice in rule["Assert"]["Fn::Or"])
 
-    def given(parameter):
-        return {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
-
-    assert given("EmulatorUrl") in emulator
-    assert given("DatabaseHost") in aws
-    for parameter in ("DatabaseUrl", "RedisUrl"):
-        assert {"Fn::Equals": [{"Ref": parameter}, ""]} in aws
+    parameters = ("EmulatorUrl", "DatabaseUrl", "RedisUrl")
+    assert aws == [{"Fn::Equals": [{"Ref": parameter}, ""]} for parameter in parameters]
+    assert emulator == [{"Fn::Not": [condition]} for condition in aws]
 
 
-def test_where_the_data_is_must_be_said_in_full():
-    assert not [name for name in WHERE_DATA_IS if "Default" in TEMPLATE["Parameters"][name]]
-    assert TEMPLATE["Conditions"]["WithDataStack"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "DatabaseHost"}, ""]}]}
+@pytest.mark.parametrize("parameter", WHERE_DATA_IS)
+def test_cloudformation_looks_up_where_the_data_is_at_every_deployment(parameter):
+    declared = TEMPLATE["Parameters"][parameter]
+
+    assert declared["Type"] == "AWS::SSM::Parameter::Value<String>"
+    assert "Default" not in declared
 
 
 def test_where_the_data_is_is_no_dynamic_reference_of_which_a_template_may_hold_sixty_only():
@@ -305,7 +304,7 @@ def test_the_key_is_rotated_and_serves_this_stack_only():
 def test_functions_run_in_the_private_subnets_of_the_data_stack(packaged):
     condition, network, elsewhere = TEMPLATE["Globals"]["Function"]["VpcConfig"]["Fn::If"]
 
-    assert condition == "WithDataStack"
+    assert condition == "OnAws"
     assert elsewhere == {"Ref": "AWS::NoValue"}
     assert network == {
         "SubnetIds": [{"Ref": "PrivateSubnetA"}, {"Ref": "PrivateSubnetB"}],
@@ -479,7 +478,7 @@ def alarms():
 
 
 def test_every_alarm_tells_the_one_topic_when_it_begins_and_when_it_ends():
-    assert len(alarms()) == 4 + len(AGES) + len(SLOW_MS) + 5
+    assert len(alarms()) == 4 + 1 + len(AGES) + len(SLOW_MS) + 5
     for name, alarm in alarms().items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
         assert alarm["AlarmDescription"], name
@@ -497,14 +496,10 @@ def test_every_function_has_alarms_for_errors_and_throttles(packaged):
     # fails otherwise, or is not run, clients get a 5XX, which has an alarm of its own.
     assert set(watched) == functions - {"MigrateDatabase", "Authorize"}
     errors, throttles = body["${Function}Errors"]["Properties"], body["${Function}Throttles"]["Properties"]
-    assert (errors["MetricName"], errors["Statistic"], errors["Threshold"], errors["Period"]) == (
-        "Errors",
-        "Sum",
-        0,
-        60,
-    )
-    assert (throttles["MetricName"], throttles["Threshold"]) == ("Throttles", 0)
-    assert (throttles["EvaluationPeriods"], throttles["DatapointsToAlarm"]) == (3, 2)
+    assert [errors[key] for key in ("MetricName", "Statistic", "Threshold", "Period")] == ["Errors", "Sum", 0, 60]
+    for alarm in (throttles, SINGLE["AuthorizeThrottles"]["Properties"]):
+        assert (alarm["MetricName"], alarm["Threshold"]) == ("Throttles", 0)
+        assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (3, 2)
 
 
 def test_a_dead_letter_raises_an_alarm_when_it_comes_and_when_it_stays():
@@ -578,7 +573,7 @@ def test_errors_of_the_api_raise_an_alarm():
 def test_too_many_connections_to_postgres_raise_an_alarm():
     alarm = SINGLE["DatabaseConnections"]
 
-    assert alarm["Condition"] == "WithDataStack"
+    assert alarm["Condition"] == "OnAws"
     assert alarm["Properties"]["MetricName"] == "DatabaseConnections"
     assert alarm["Properties"]["Threshold"] == {"Ref": "DatabaseConnectionsAlarm"}
     assert alarm["Properties"]["Dimensions"][0]["Value"] == {"Ref": "DatabaseInstance"}
