@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -167,15 +167,33 @@ async def _round_trips(database_url: str) -> tuple[int, int]:
 
 
 def _execute_times(stack: Stack, since: float) -> list[float]:
-    """Return how long each call of ``execute_order`` took, as the emulated Lambda reports it."""
-    logs = cloud_client(stack, "logs")
-    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
-    group = next(name for name in groups if "ExecuteOrder" in name)
-    pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=group, filterPattern="REPORT", startTime=int(since * 1000)
+    """Return how long each call of ``execute_order`` took, as the emulated Lambda reports it.
+
+    All functions write into one log group, and a report does not say of which it is; but each stream is one's own, and
+    the engine's lines in it do.
+    """
+    streams: dict[str, list[str]] = {}
+    for event in log_events(stack, since):
+        streams.setdefault(event["logStreamName"], []).append(event["message"])
+    reports = [
+        report
+        for messages in streams.values()
+        if any(f'"function_name":"{stack.outputs["ExecuteOrderFunction"]}"' in message for message in messages)
+        for message in messages
+        if (report := DURATION.search(message))
+    ]
+    return [int(report[1]) / 1000 for report in reports]
+
+
+def log_events(stack: Stack, since: float, pattern: str = "") -> Iterator[dict[str, Any]]:
+    """Return what the functions have logged since then, in Unix seconds, where it has the pattern in it."""
+    pages = (
+        cloud_client(stack, "logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=stack.outputs["LogGroup"], filterPattern=pattern, startTime=int(since * 1000))
     )
-    reports = [DURATION.search(event["message"]) for page in pages for event in page["events"]]
-    return [int(report[1]) / 1000 for report in reports if report]
+    for page in pages:
+        yield from page["events"]
 
 
 def cloud_client(stack: Stack, service: str) -> Any:

@@ -21,7 +21,7 @@ import psycopg
 from rich.console import Console
 
 from bench.figures import judged, milliseconds, percentiles, table_with_goals
-from bench.throughput import ORDER, cloud_client
+from bench.throughput import ORDER, cloud_client, log_events
 from infra.local.stack import Stack
 
 PAIR = "SOL/USDC"
@@ -322,16 +322,8 @@ async def _announced(stack: Stack, ids: set[str], since: float) -> dict[str, flo
 
 def _watch_log(stack: Stack, since: float) -> list[dict[str, Any]]:
     """Return what the market watch has logged about triggered orders."""
-    logs = cloud_client(stack, "logs")
-    pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/{stack.outputs['WatchMarketFunction']}",
-        filterPattern='"order triggered"',
-        startTime=int(since * 1000),
-    )
-    try:
-        return [json.loads(event["message"]) for page in pages for event in page["events"]]
-    except logs.exceptions.ResourceNotFoundException:
-        return []  # the first watch has not ended yet
+    lines = [json.loads(event["message"]) for event in log_events(stack, since, '"order triggered"')]
+    return [line for line in lines if line["function_name"] == stack.outputs["WatchMarketFunction"]]
 
 
 def _flow(placed: Sequence[Placed], confirmed: dict[str, float]) -> Flow:
