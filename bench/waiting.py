@@ -323,7 +323,7 @@ async def _announced(stack: Stack, ids: set[str], since: float) -> dict[str, flo
 def _watch_log(stack: Stack, since: float) -> list[dict[str, Any]]:
     """Return what the market watch has logged about triggered orders."""
     lines = [json.loads(event["message"]) for event in log_events(stack, since, '"order triggered"')]
-    return [line for line in lines if line["function_name"] == stack.outputs["WatchMarketFunction"]]
+    return [line for line in lines if line.get("function_name") == stack.outputs["WatchMarketFunction"]]
 
 
 def _flow(placed: Sequence[Placed], confirmed: dict[str, float]) -> Flow:
