@@ -39,12 +39,12 @@ WHERE_DATA_IS = {
 }
 """Template parameters that say where the data is, and the SSM parameters that know it.
 
-They are looked up here and not by ``{{resolve:ssm:…}}`` in the template: each function needs nearly all of them, and a
-template may hold sixty such references. CloudFormation would not notice either that one of them has another value.
+CloudFormation looks these up at each deployment, because the parameters are of a type that holds a name. It would not
+by ``{{resolve:ssm:…}}`` where only the value has changed; and a template may hold sixty of those, fewer than the
+functions need together.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references.html#dynamic-references-considerations
 """
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
-
 NOTHING: Mapping[str, str] = MappingProxyType({})
 EMULATED_DATA = dict.fromkeys(WHERE_DATA_IS, "")
 """An emulator has no data stack: its functions are given ``DATABASE_URL`` and ``REDIS_URL``."""
