@@ -46,7 +46,6 @@ from infra.deployment import (
     engine_parameters,
     environment_variable,
     has_data_stack,
-    kept,
     plan_data,
     plan_deployment,
     resolve_settings,
@@ -93,7 +92,7 @@ def deploy(
         executor = Executor(target, report, Clock())
         previous = executor.previous(target.stack, reset)
         deployment = plan_deployment(target, package, executor.account(), environment, previous)
-        executor.tell_kept(deployment, previous, environment)
+        _tell_kept(deployment, report)
         outputs = executor.carry_out(deployment)
         if "EdgeHost" in outputs and not deployment.parameters["PublicHost"]:
             # The functions that tell it depend on no distribution, which depends on them: now it has its name.
@@ -129,7 +128,7 @@ def deploy_data(
         executor = Executor(target, report, Clock())
         previous = executor.previous(target.data_stack, reset)
         deployment = plan_data(target, DATA_TEMPLATE.read_text(), executor.account(), environment, previous)
-        executor.tell_kept(deployment, previous, environment)
+        _tell_kept(deployment, report)
         return executor.carry_out(deployment)
 
 
@@ -144,6 +143,11 @@ def remove(target: Target, *, report: Report = lambda _: None) -> None:
         report(f"removing {target.stack}")
         executor.remove(target.stack)
         executor.remove_uploads(bucket_of(target, executor.account()), f"{target.stage}/")
+
+
+def _tell_kept(deployment: Deployment, report: Report) -> None:
+    if deployment.kept:
+        report(f"{deployment.stack} keeps {', '.join(deployment.kept)} (--reset NAME: the default again)")
 
 
 @contextmanager
@@ -203,11 +207,6 @@ class Executor:
             for parameter in described.get("Parameters", [])
             if environment_variable(parameter["ParameterKey"]) not in reset
         }
-
-    def tell_kept(self, deployment: Deployment, previous: Mapping[str, str], environment: Mapping[str, str]) -> None:
-        """Report which settings stay as they were because the environment does not name them."""
-        if same := kept(deployment.parameters, previous, environment):
-            self._report(f"{deployment.stack} keeps {', '.join(same)} (--reset NAME: the default again)")
 
     def remove_uploads(self, bucket: str, folder: str) -> None:
         """Delete what a stage was deployed from, and the bucket with the last of it."""
@@ -342,6 +341,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         environment = {**resolve_settings(os.environ), "OPEN_TO_ALL": opened_by_name(options)}
         package = load_package(options.package) if options.package else None
+        if options.only == "data" and not has_data_stack(target, environment):
+            return failed(f"The stage {target.stage} has no data stack of ours: it is emulated, or DATA_PREFIX is set.")
         outputs: Outputs = {}
         if options.only != "data":
             check_engine(target, environment, options.reset)

@@ -77,6 +77,8 @@ class Deployment:
     template_key: str | None
     """Where the template is put when it is too large to be sent along."""
     parameters: dict[str, str]
+    kept: tuple[str, ...] = ()
+    """Settings that are not the defaults, and stay because nobody named them."""
     holds_data: bool = False
     """Whether deleting the stack would delete what nobody can make again: it is protected from that."""
 
@@ -89,7 +91,8 @@ def plan_data(
     Raises:
         DeployError: a template parameter has no value.
     """
-    parameters = template_parameters(_read_yaml(template), environment, {"Stage": target.stage}, previous)
+    declared = _read_yaml(template)
+    parameters = template_parameters(declared, environment, {"Stage": target.stage}, previous)
     body = template.encode()
     upload = Upload(key=_key(target, body, "yaml"), content=body)
     too_large = len(body) > INLINE_TEMPLATE_BYTES
@@ -100,6 +103,7 @@ def plan_data(
         template=template,
         template_key=upload.key if too_large else None,
         parameters=parameters,
+        kept=kept(declared, environment, previous, parameters),
         holds_data=True,
     )
 
@@ -144,6 +148,7 @@ def plan_deployment(
         template=body.decode(),
         template_key=described.key if too_large else None,
         parameters=parameters,
+        kept=kept(package.template, environment, previous, parameters),
     )
 
 
@@ -348,13 +353,16 @@ def template_parameters(
     return values
 
 
-def kept(parameters: Mapping[str, str], previous: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
-    """Return the settings that are as they were because nobody said anything, and that are not empty."""
-    return [
-        f"{environment_variable(name)}={value}"
-        for name, value in parameters.items()
-        if value and previous.get(name) == value and not environment.get(environment_variable(name))
-    ]
+def kept(
+    template: Template, environment: Mapping[str, str], previous: Mapping[str, str], parameters: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the settings that are not the template's defaults, and stay because the environment does not name them."""
+    return tuple(
+        f"{environment_variable(name)}={parameters[name]}"
+        for name, declaration in template.get("Parameters", {}).items()
+        if parameters[name] == previous.get(name) != str(declaration.get("Default", previous.get(name)))
+        and not environment.get(environment_variable(name))
+    )
 
 
 def _check_authentication(parameters: Mapping[str, str]) -> None:

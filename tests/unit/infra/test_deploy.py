@@ -15,6 +15,7 @@ from infra.deploy import (
     command_line,
     deploy,
     deploy_data,
+    main,
     opened_by_name,
     remove,
 )
@@ -427,3 +428,10 @@ def test_a_stage_is_opened_by_saying_its_name_again(arguments, answer):
 def test_opening_another_stage_than_the_one_deployed_is_refused():
     with pytest.raises(DeployError, match="--open-to-all names dev, but prod is to be deployed"):
         opened_by_name(command_line(["--stage", "prod", "--open-to-all", "dev"]))
+
+
+def test_a_data_stack_where_there_is_none_is_not_passed_over_in_silence(capsys, monkeypatch):
+    monkeypatch.delenv("DATA_PREFIX", raising=False)
+
+    assert main(["--stage", "localstack", "--only", "data"]) == 1
+    assert "localstack has no data stack of ours" in capsys.readouterr().err

@@ -20,7 +20,6 @@ from infra.deployment import (
     change_set_request,
     environment_variable,
     has_data_stack,
-    kept,
     plan_data,
     plan_deployment,
     point_functions_at,
@@ -427,11 +426,16 @@ def test_what_cloudformation_does_not_show_is_not_taken_for_its_value():
     assert planned.parameters == {"LaunchWebhookSecret": ""}
 
 
-def test_settings_that_stay_because_nobody_names_them_are_told():
-    environment = {"QUEUE_MAX_CONCURRENT": "4"}
-    planned = plan_deployment(Target(stage="prod"), package(), "1", environment, PREVIOUS)
+def test_settings_that_stay_because_nobody_names_them_are_told_but_for_defaults_and_what_is_known():
+    declared = {"MaxRetries": {"Type": "Number", "Default": 3}, "BackoffBaseMs": {"Type": "Number", "Default": 1000}}
+    template = {**WITH_DATA, "Parameters": {**WITH_DATA["Parameters"], **declared}}
+    names = {name: f"/order-execution-engine/prod/{path}" for name, path in WHERE_DATA_IS.items()}
+    previous = {**PREVIOUS, **names, "MaxRetries": "5", "BackoffBaseMs": "1000"}
+    environment = {"QUEUE_MAX_CONCURRENT": "20", "ALARM_EMAIL": "ops@example.com"}
 
-    assert kept(planned.parameters, PREVIOUS, environment) == ["ALARM_EMAIL=before@example.com"]
+    assert plan_deployment(Target(stage="prod"), package(template), "1", environment, previous).kept == (
+        "MAX_RETRIES=5",
+    )
 
 
 def test_a_deployment_says_nothing_of_slots_and_logs_that_nobody_mentioned():
