@@ -2,8 +2,8 @@
 
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
-from typing import Any
+from enum import Enum, StrEnum
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,18 +28,38 @@ class OrderType(StrEnum):
     """When tokenIn launches."""
 
     @property
-    def default_side(self) -> Side:
-        """Which way an order of this type goes unless it says."""
+    def rules(self) -> "TypeRules":
+        """What orders of this type go by unless they say, need, and may not have."""
         match self:
-            case OrderType.MARKET | OrderType.STOP:
-                return Side.SELL
-            case OrderType.LIMIT | OrderType.SNIPER:
-                return Side.BUY
+            case OrderType.MARKET:
+                return TypeRules(Side.SELL, limit_price=Need.FORBIDDEN, trigger_price=Need.FORBIDDEN)
+            case OrderType.LIMIT:
+                return TypeRules(Side.BUY, limit_price=Need.REQUIRED, trigger_price=Need.FORBIDDEN)
+            case OrderType.STOP:
+                return TypeRules(Side.SELL, limit_price=Need.ALLOWED, trigger_price=Need.REQUIRED)
+            case OrderType.SNIPER:
+                return TypeRules(Side.BUY, limit_price=Need.ALLOWED, trigger_price=Need.FORBIDDEN)
 
     @property
     def goes_first(self) -> bool:
         """Whether orders of this type have a queue, slots and turns of their own, past all others."""
         return self is OrderType.SNIPER
+
+
+class Need(Enum):
+    """Whether an order of a type has a condition."""
+
+    REQUIRED = "required"
+    ALLOWED = "allowed"
+    FORBIDDEN = "forbidden"
+
+
+class TypeRules(NamedTuple):
+    """What sets the orders of a type apart when they are placed."""
+
+    default_side: Side
+    limit_price: Need
+    trigger_price: Need
 
 
 class TimeInForce(StrEnum):
