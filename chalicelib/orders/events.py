@@ -1,20 +1,20 @@
 """What happens to an order, as clients hear of it: every event, and what its ``details`` hold.
 
 An event is a row of ``order_events``, a WebSocket message and a line of ``GET …/events``, all alike. To change what a
-message holds, change the function of its event here; the numbers of each quote are ``Route.quotes_by_venue``, and what
-clients hear besides events (``pong``, ``error``) is in ``web/sockets.py``.
+message holds, change the struct of its ``details`` here, from which the contract is written as well, and the function
+that fills it. What clients hear besides events (``pong``, ``error``) is in ``web/sockets.py``.
 """
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
-from chalicelib.orders.order import Order, Status, TimeInForce
+from chalicelib.orders.order import Order, OrderType, Side, Status, TimeInForce
 from chalicelib.orders.swap import Fill, SignedTransaction, SwapPlan
-from chalicelib.orders.waiting import Unmet
+from chalicelib.orders.waiting import Awaited, Unmet
 
 
 class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -65,100 +65,225 @@ class EventDraft(NamedTuple):
     details: dict[str, Any]
 
 
+class Details(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What the ``details`` of an event hold; what has a default is left out when it is that."""
+
+    event: ClassVar[str]
+
+    @property
+    def draft(self) -> EventDraft:
+        """The event that says this."""
+        return EventDraft(self.event, msgspec.to_builtins(self, builtin_types=(Decimal, datetime)))
+
+
+class PendingDetails(Details, frozen=True, kw_only=True):
+    """What was asked for; a condition that was not given is left out."""
+
+    event = "pending"
+    order_type: OrderType
+    side: Side
+    token_in: str
+    token_out: str
+    amount: Decimal
+    slippage_tolerance: Decimal
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expires_at: datetime | None = None
+    client_order_id: str | None = None
+
+
+class WaitingDetails(Details, frozen=True, kw_only=True):
+    """What the order waits for."""
+
+    event = "waiting"
+    waiting_for: Awaited
+
+
+class PriceReachedDetails(Details, frozen=True, kw_only=True):
+    """Which market price ended the order's waiting; null where it is only to be looked at again."""
+
+    event = "triggered"
+    market_price: Decimal | None
+
+
+class LaunchedDetails(Details, frozen=True, kw_only=True):
+    """The token that a sniper waited for has launched."""
+
+    event = "triggered"
+    launched: Literal[True]
+
+
+class VenueQuote(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The numbers of one venue's quote: prices are tokenOut per tokenIn."""
+
+    price: Decimal
+    fee: Decimal
+    liquidity: Decimal
+    net_price: Decimal
+    amount_out: Decimal
+
+
+class RoutingDetails(Details, frozen=True, kw_only=True):
+    """What each venue quoted, by its name, which was chosen, and why a venue gave no quote, where one did not."""
+
+    event = "routing"
+    quotes: Mapping[str, VenueQuote]
+    chosen: str
+    errors: Mapping[str, str] = {}
+
+
+class BuildingDetails(Details, frozen=True, kw_only=True):
+    """What the transaction does, and the worst fill it accepts: at least for a sell, at most for a buy."""
+
+    event = "building"
+    venue: str
+    actions: tuple[str, ...]
+    min_amount_out: Decimal | None = None
+    max_amount_out: Decimal | None = None
+
+
+class SubmittedDetails(Details, frozen=True, kw_only=True):
+    """Which transaction is sent."""
+
+    event = "submitted"
+    tx_hash: str
+    venue: str
+
+
+class RetryingDetails(Details, frozen=True, kw_only=True):
+    """Why a try failed, and when the next one follows."""
+
+    event = "retrying"
+    error: str
+    attempt: int
+    max_retries: int
+    delay_ms: int
+
+
+class ConfirmedDetails(Details, frozen=True, kw_only=True):
+    """What was swapped, and for how much."""
+
+    event = "confirmed"
+    tx_hash: str
+    executed_price: Decimal
+    amount_out: Decimal
+    venue: str
+
+
+class FailedDetails(Details, frozen=True, kw_only=True):
+    """Why the order failed, and after how many tries."""
+
+    event = "failed"
+    error: str
+    attempts: int
+
+
+class CancelledDetails(Details, frozen=True, kw_only=True):
+    """Who or what cancelled the order."""
+
+    event = "cancelled"
+    reason: str
+
+
+class ExpiredDetails(Details, frozen=True, kw_only=True):
+    """The order's time was up."""
+
+    event = "expired"
+    reason: str
+
+
+class RedrivenDetails(Details, frozen=True, kw_only=True):
+    """An operator has given a failed order new tries."""
+
+    event = "redriven"
+    last_error: str | None
+
+
 def accepted(order: Order) -> EventDraft:
-    """Say what was asked for; a condition that was not given is left out."""
-    details: dict[str, Any] = {
-        "orderType": order.order_type,
-        "side": order.side,
-        "tokenIn": order.token_in,
-        "tokenOut": order.token_out,
-        "amount": order.amount_in,
-        "slippageTolerance": order.slippage_tolerance,
-    }
-    conditions = {
-        "limitPrice": order.limit_price,
-        "triggerPrice": order.trigger_price,
-        "timeInForce": None if order.time_in_force is TimeInForce.GTC else order.time_in_force,
-        "expiresAt": order.expires_at,
-        "clientOrderId": order.client_order_id,
-    }
-    return EventDraft("pending", details | {name: value for name, value in conditions.items() if value is not None})
+    """Say what was asked for."""
+    return PendingDetails(
+        order_type=order.order_type,
+        side=order.side,
+        token_in=order.token_in,
+        token_out=order.token_out,
+        amount=order.amount_in,
+        slippage_tolerance=order.slippage_tolerance,
+        limit_price=order.limit_price,
+        trigger_price=order.trigger_price,
+        time_in_force=order.time_in_force,
+        expires_at=order.expires_at,
+        client_order_id=order.client_order_id,
+    ).draft
 
 
 def waiting(unmet: Unmet) -> EventDraft:
     """Say what the order waits for."""
-    return EventDraft("waiting", {"waitingFor": unmet.waiting_for})
+    return WaitingDetails(waiting_for=unmet.waiting_for).draft
 
 
 def price_reached(market_price: Decimal | None) -> EventDraft:
     """Say which market price ended the order's waiting; None where it is only to be looked at again."""
-    return EventDraft("triggered", {"marketPrice": market_price})
+    return PriceReachedDetails(market_price=market_price).draft
 
 
 def launched() -> EventDraft:
     """Say that the token a sniper waited for has launched."""
-    return EventDraft("triggered", {"launched": True})
+    return LaunchedDetails(launched=True).draft
 
 
-def routing(quotes: Mapping[str, Any], chosen: str, errors: Mapping[str, str]) -> EventDraft:
+def routing(quotes: Mapping[str, VenueQuote], chosen: str, errors: Mapping[str, str]) -> EventDraft:
     """Say what each venue quoted, by its name, which was chosen, and why a venue gave no quote, where one did not."""
-    details: dict[str, Any] = {"quotes": quotes, "chosen": chosen}
-    return EventDraft("routing", {**details, "errors": errors} if errors else details)
+    return RoutingDetails(quotes=quotes, chosen=chosen, errors=errors).draft
 
 
 def building(plan: SwapPlan) -> EventDraft:
     """Say what the transaction does, and the worst fill it accepts."""
-    bounds = {"minAmountOut": plan.min_amount_out, "maxAmountOut": plan.max_amount_out}
-    details = {"venue": plan.venue, "actions": plan.actions}
-    return EventDraft("building", details | {name: amount for name, amount in bounds.items() if amount is not None})
+    return BuildingDetails(
+        venue=plan.venue,
+        actions=plan.actions,
+        min_amount_out=plan.min_amount_out,
+        max_amount_out=plan.max_amount_out,
+    ).draft
 
 
 def submitted(swap: SignedTransaction) -> EventDraft:
     """Say which transaction is sent."""
-    return EventDraft("submitted", {"txHash": swap.tx_hash, "venue": swap.venue})
+    return SubmittedDetails(tx_hash=swap.tx_hash, venue=swap.venue).draft
 
 
 def retrying(order: Order, error: str, delay: timedelta) -> EventDraft:
     """Say why a try of ``order`` failed, and when the next one follows."""
-    return EventDraft(
-        "retrying",
-        {
-            "error": error,
-            "attempt": order.attempts + 1,
-            "maxRetries": order.max_retries,
-            "delayMs": round(delay.total_seconds() * 1000),
-        },
-    )
+    return RetryingDetails(
+        error=error,
+        attempt=order.attempts + 1,
+        max_retries=order.max_retries,
+        delay_ms=round(delay.total_seconds() * 1000),
+    ).draft
 
 
 def confirmed(fill: Fill) -> EventDraft:
     """Say what was swapped, and for how much."""
-    return EventDraft(
-        "confirmed",
-        {
-            "txHash": fill.tx_hash,
-            "executedPrice": fill.executed_price,
-            "amountOut": fill.amount_out,
-            "venue": fill.venue,
-        },
-    )
+    return ConfirmedDetails(
+        tx_hash=fill.tx_hash, executed_price=fill.executed_price, amount_out=fill.amount_out, venue=fill.venue
+    ).draft
 
 
 def failed(order: Order, error: str) -> EventDraft:
     """Say why ``order`` failed, and after how many tries."""
-    return EventDraft("failed", {"error": error, "attempts": order.attempts + 1})
+    return FailedDetails(error=error, attempts=order.attempts + 1).draft
 
 
 def cancelled(reason: str) -> EventDraft:
     """Say who or what cancelled the order."""
-    return EventDraft("cancelled", {"reason": reason})
+    return CancelledDetails(reason=reason).draft
 
 
 def expired() -> EventDraft:
     """Say that the order's time was up."""
-    return EventDraft("expired", {"reason": "its time was up"})
+    return ExpiredDetails(reason="its time was up").draft
 
 
 def redriven(order: Order) -> EventDraft:
     """Say that an operator has given the failed ``order`` new tries."""
-    return EventDraft("redriven", {"lastError": order.last_error})
+    return RedrivenDetails(last_error=order.last_error).draft

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,6 +34,31 @@ class WakesWhen(StrEnum):
         return market_price >= wake_price if self is WakesWhen.AT_OR_ABOVE else market_price <= wake_price
 
 
+class AwaitedLimit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The net price that an order waits for, and the best one there is."""
+
+    limit_price: Decimal
+    net_price: Decimal
+    venue: str
+
+
+class AwaitedTrigger(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The market price that a stop waits for, and the one there is."""
+
+    trigger_price: Decimal
+    market_price: Decimal
+
+
+class AwaitedLaunch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The token whose launch a sniper waits for, and against which."""
+
+    launch: str
+    against: str
+
+
+Awaited = AwaitedLimit | AwaitedTrigger | AwaitedLaunch
+
+
 class Unmet(msgspec.Struct, frozen=True, kw_only=True):
     """Why an order does not execute now. ``waiting_for`` says it to its owner, the rest to the book.
 
@@ -45,5 +70,5 @@ class Unmet(msgspec.Struct, frozen=True, kw_only=True):
     wakes_when: WakesWhen | None = None
     wake_price: Decimal | None = None
     past_limit: bool = False
-    waiting_for: dict[str, Any]
+    waiting_for: Awaited
     reason: str

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_UP, Decimal
 
 from chalicelib.orders.order import Order, Side, WaitsFor
 from chalicelib.orders.tokens import EXACT, TOKENS, round_price
-from chalicelib.orders.waiting import Unmet, WakesWhen
+from chalicelib.orders.waiting import AwaitedLaunch, AwaitedLimit, AwaitedTrigger, Unmet, WakesWhen
 from chalicelib.routing.router import Route, best_of
 
 REWAKE_MARGIN = Decimal("0.0005")
@@ -46,7 +46,7 @@ def unmet_limit(order: Order, route: Route) -> Unmet | None:
         wakes_when=wakes_when,
         wake_price=_price_for_amount(order, route, worst, market_price) if past_limit else order.limit_price,
         past_limit=past_limit,
-        waiting_for={"limitPrice": order.limit_price, "netPrice": best.net_price, "venue": best.venue},
+        waiting_for=AwaitedLimit(limit_price=order.limit_price, net_price=best.net_price, venue=best.venue),
         reason=f"the best net price is {best.net_price:f}, the limit {order.limit_price:f}",
     )
 
@@ -82,7 +82,7 @@ def unmet_stop(order: Order, market_price: Decimal) -> Unmet | None:
         waits_for=WaitsFor.PRICE,
         wakes_when=wakes_when,
         wake_price=order.trigger_price,
-        waiting_for={"triggerPrice": order.trigger_price, "marketPrice": market_price},
+        waiting_for=AwaitedTrigger(trigger_price=order.trigger_price, market_price=market_price),
         reason=f"the market price is {market_price:f}, the trigger {order.trigger_price:f}",
     )
 
@@ -91,6 +91,6 @@ def unlaunched(order: Order, why: str) -> Unmet:
     """Return that a sniper waits for its token."""
     return Unmet(
         waits_for=WaitsFor.LAUNCH,
-        waiting_for={"launch": order.token_in, "against": order.token_out},
+        waiting_for=AwaitedLaunch(launch=order.token_in, against=order.token_out),
         reason=why,
     )

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
 from chalicelib.observability import logger
 from chalicelib.orders import events
-from chalicelib.orders.events import EventDraft
+from chalicelib.orders.events import EventDraft, VenueQuote
 from chalicelib.orders.order import Side, Trade
 from chalicelib.orders.waiting import MarketPrice
 from chalicelib.venues.venue import Quote, Spot, SwapRefused, Venue, VenueUnavailable
@@ -23,7 +22,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[str, str]
 
     @property
-    def quotes_by_venue(self) -> dict[str, dict[str, Any]]:
+    def quotes_by_venue(self) -> dict[str, VenueQuote]:
         """The numbers of each quote, as they are stored, streamed and answered."""
         return {quote.venue: _numbers(quote) for quote in self.quotes}
 
@@ -146,11 +145,11 @@ def best_of(side: Side) -> Callable[[Iterable[Decimal]], Decimal]:
     return max if side is Side.SELL else min
 
 
-def _numbers(quote: Quote) -> dict[str, Any]:
-    return {
-        "price": quote.price,
-        "fee": quote.fee,
-        "liquidity": quote.liquidity,
-        "netPrice": quote.net_price,
-        "amountOut": quote.amount_out,
-    }
+def _numbers(quote: Quote) -> VenueQuote:
+    return VenueQuote(
+        price=quote.price,
+        fee=quote.fee,
+        liquidity=quote.liquidity,
+        net_price=quote.net_price,
+        amount_out=quote.amount_out,
+    )

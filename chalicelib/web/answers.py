@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from chalicelib.orders.events import OrderEvent
+from chalicelib.orders.events import OrderEvent, VenueQuote
 from chalicelib.orders.order import Order, Side, Status
 
 
@@ -52,7 +52,7 @@ class Quotes(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     token_out: str
     side: Side
     amount: Decimal
-    quotes: Mapping[str, Any]
+    quotes: Mapping[str, VenueQuote]
     chosen: str
     errors: dict[str, str] = {}
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from chalicelib.orders.lifecycle import TRANSITIONS, is_terminal
 from chalicelib.orders.order import Side, Status, WaitsFor
 from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapPlan
-from chalicelib.orders.waiting import MarketPrice, Unmet, WakesWhen
+from chalicelib.orders.waiting import AwaitedLimit, MarketPrice, Unmet, WakesWhen
 from chalicelib.store.book import Book
 from chalicelib.store.dead_letters import DeadLetterStore
 from chalicelib.store.orders import OrderStore
@@ -200,7 +200,7 @@ UNMET = Unmet(
     waits_for=WaitsFor.PRICE,
     wakes_when=WakesWhen.AT_OR_ABOVE,
     wake_price=Decimal(100),
-    waiting_for={"limitPrice": Decimal(100)},
+    waiting_for=AwaitedLimit(limit_price=Decimal(100), net_price=Decimal(99), venue="raydium"),
     reason="the price is 99",
 )
 PLAN = SwapPlan(

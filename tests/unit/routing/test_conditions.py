@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.orders.order import OrderType, Side, Trade, WaitsFor
 from chalicelib.orders.tokens import EXACT
-from chalicelib.orders.waiting import WakesWhen
+from chalicelib.orders.waiting import AwaitedLaunch, AwaitedTrigger, WakesWhen
 from chalicelib.routing.conditions import unlaunched, unmet_limit, unmet_stop, worst_fill
 from chalicelib.routing.router import Route, select_best_dex
 from chalicelib.venues.constant_product import quote_in_pool
@@ -146,7 +146,9 @@ def test_the_owner_is_told_what_the_order_waits_for():
 
     unmet = unmet_limit(limit, routed(Side.BUY, quoted(Side.BUY, Decimal(1), Decimal(150))))
 
-    assert unmet.waiting_for["limitPrice"] == 140
-    assert unmet.waiting_for["netPrice"] > 150
-    assert unmet_stop(stop, Decimal(150)).waiting_for == {"triggerPrice": Decimal(140), "marketPrice": Decimal(150)}
-    assert unlaunched(sniper, "it has not launched").waiting_for == {"launch": "WIF", "against": "USDC"}
+    assert unmet.waiting_for.limit_price == 140
+    assert unmet.waiting_for.net_price > 150
+    assert unmet_stop(stop, Decimal(150)).waiting_for == AwaitedTrigger(
+        trigger_price=Decimal(140), market_price=Decimal(150)
+    )
+    assert unlaunched(sniper, "it has not launched").waiting_for == AwaitedLaunch(launch="WIF", against="USDC")
