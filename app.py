@@ -179,7 +179,7 @@ def redrive_dead_letters() -> DeadLetterList:
     return engine().rest.redrive(caller(), current_request().raw_body)
 
 
-# For who has no token: a webhook, which is signed; what a load balancer asks; and what there is not.
+# For who has no token: a webhook, which is signed; what a load balancer asks; the contract; and what there is not.
 
 
 @app.route("/api/launches", methods=["POST"])
@@ -193,6 +193,12 @@ def take_launch() -> LaunchTaken:
 @answered
 def health() -> Answer:
     return engine().rest.health()
+
+
+@app.route("/openapi.json", methods=["GET"])
+@answered
+def contract() -> bytes:
+    return engine().contract
 
 
 @app.route("/", methods=METHODS)

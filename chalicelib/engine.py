@@ -9,6 +9,7 @@ from functools import cache, cached_property
 
 from chalicelib.clock import Clock
 from chalicelib.config import Settings, current_settings
+from chalicelib.exact_json import encode_json
 from chalicelib.execution.cancellation import Cancellation
 from chalicelib.execution.dead_letters import DeadLetters
 from chalicelib.execution.executor import Executor
@@ -308,6 +309,13 @@ class Engine:
             probes={"postgres": self.store.probe, "redis": self.redis.probe, "sqs": self.order_queue.depth},
             clock=self.clock,
         )
+
+    @cached_property
+    def contract(self) -> bytes:
+        """The OpenAPI document, written when it is first asked for: that takes some 30 ms, which nobody else pays."""
+        from chalicelib.web.contract.openapi import openapi
+
+        return encode_json(openapi(open_to_all=self.settings.auth_mode == "open", venues=self.router.venue_names))
 
     @cached_property
     def sockets(self) -> Sockets:

@@ -38,7 +38,7 @@ class Refused(Exception):
     """A value is not allowed; the message says what is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind(Generic[Value]):
     """What a field may hold: ``read`` returns it or raises ``Refused``, ``schema`` tells clients the same."""
 
@@ -49,7 +49,7 @@ class Kind(Generic[Value]):
 _REQUIRED: Any = object()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Field(Generic[Value]):
     """A field by its name; without a ``default`` it is required. ``about`` tells clients what it is for."""
 

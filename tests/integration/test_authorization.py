@@ -20,7 +20,7 @@ from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_REDIS, Socket, at_o
 from tests.integration.conftest import Answer, Api
 from tests.issuer import LocalIssuer, private_key
 
-FOR_EVERYBODY = {("GET", "/health"), ("POST", "/api/launches")}
+FOR_EVERYBODY = {("GET", "/health"), ("GET", "/openapi.json"), ("POST", "/api/launches")}
 FOR_EVERYBODY |= {(method, path) for method in app.METHODS for path in ("/", "/{proxy+}")}
 # A browser sends no token with a preflight, which says only what a path is served for.
 PREFLIGHTS = {("OPTIONS", path) for path in app.app.routes}
@@ -217,7 +217,7 @@ def test_the_order_of_another_user_looks_like_one_that_does_not_exist(
 def test_what_is_for_everybody_needs_no_token(secure, method, path):
     event = gateway_event(method, path) | {"pathParameters": {"proxy": "x"}}
 
-    assert app.app(event, CONTEXT)["statusCode"] == (200 if path == "/health" else 404)
+    assert app.app(event, CONTEXT)["statusCode"] == (404 if path in ("/", "/{proxy+}") else 200)
 
 
 @every(sorted(PREFLIGHTS - FOR_EVERYBODY))
