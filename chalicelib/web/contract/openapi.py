@@ -154,9 +154,8 @@ def _responses(operation: Operation, components: Components) -> dict[str, Any]:
     for name, refused in operation.all_refusals.items():
         by_status[refused.status][name] = refused
     for status, refusals in sorted(by_status.items()):
-        described = _refusal(status, refusals, components, by_gateway=operation.guard in (Guard.TOKEN, Guard.OPERATOR))
-        known = responses.setdefault(str(status.value), described)
-        known["content"] = {**described["content"], **known["content"]}
+        asks_gateway = operation.guard in (Guard.TOKEN, Guard.OPERATOR)
+        responses[str(status.value)] = _refusal(status, refusals, components, by_gateway=asks_gateway)
     return responses
 
 

@@ -118,8 +118,9 @@ class Operation:
     @property
     def all_refusals(self) -> dict[str, RequestError]:
         """Every refusal, by a name."""
-        found = {**_GUARD_REFUSALS[self.guard], **(_BODY_REFUSALS if self.body else {}), **self.refusals}
-        return {**found, "aPartIsDown": DOWN}
+        # What asks for nothing tells of the engine, and needs no part of it.
+        down = {} if self.guard is Guard.NOTHING else {"aPartIsDown": DOWN}
+        return {**_GUARD_REFUSALS[self.guard], **(_BODY_REFUSALS if self.body else {}), **self.refusals, **down}
 
 
 def _told(error: Exception) -> RequestError:
