@@ -114,8 +114,7 @@ class Quotes(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One step of an order. ``seq`` counts its events from 1 without a gap.
 
-    What ``details`` holds depends on ``event``. ``tx_hash``, ``executed_price`` and ``error`` repeat what it holds, where
-    it does.
+    What ``details`` holds depends on ``event``; ``tx_hash``, ``executed_price`` and ``error`` repeat what it holds.
     """
 
     order_id: str
