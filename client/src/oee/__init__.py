@@ -22,6 +22,7 @@ from oee.errors import (
     Unauthorized,
     Unavailable,
     UnexpectedAnswer,
+    Unprocessable,
     Unreachable,
 )
 from oee.orders import LimitOrder, MarketOrder, NewOrder, OrderType, Side, SniperOrder, StopOrder, TimeInForce
@@ -60,6 +61,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnexpectedAnswer",
+    "Unprocessable",
     "Unreachable",
     "VenueQuote",
     "__version__",

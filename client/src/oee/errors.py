@@ -70,6 +70,10 @@ class Conflict(Refused):
     """409: too late to cancel, or a key that belongs to another order."""
 
 
+class Unprocessable(Refused):
+    """422: no venue can make this trade."""
+
+
 class TooManyRequests(Refused):
     """429: a limit is reached, and was not free again before the client gave up."""
 
@@ -96,6 +100,7 @@ _KINDS: dict[int, type[Refused]] = {
     HTTPStatus.UNAUTHORIZED: Unauthorized,
     HTTPStatus.NOT_FOUND: NotFound,
     HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.UNPROCESSABLE_ENTITY: Unprocessable,
     HTTPStatus.TOO_MANY_REQUESTS: TooManyRequests,
     HTTPStatus.BAD_GATEWAY: Unavailable,
     HTTPStatus.SERVICE_UNAVAILABLE: Unavailable,

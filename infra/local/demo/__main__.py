@@ -1,4 +1,7 @@
-"""``make demo``: what the engine does, scene by scene, live in the terminal."""
+"""``make demo``: what the engine does, scene by scene, live in the terminal.
+
+Where the engine asks for a token, put one into ``OEE_TOKEN``.
+"""
 
 import argparse
 import asyncio
@@ -9,9 +12,10 @@ from chalicelib.config import load_settings
 from infra.cloud import add_target_options, named_target
 from infra.local.demo import market_orders, waiting_orders
 from infra.local.demo.drawing import open_console
-from infra.local.demo.engine import DemoError, LocalEngine
+from infra.local.demo.engine import LocalEngine
 from infra.local.settings_file import local_environment
 from infra.local.stack import LAUNCH_WEBHOOK_SECRET
+from oee import OrderEngineError
 
 SCENES = {"market": market_orders.show, "waiting": waiting_orders.show}
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -23,17 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("scene", nargs="?", choices=list(SCENES), help="show only this one")
     add_target_options(parser)
     options = parser.parse_args(arguments)
-    settings = load_settings(local_environment())
+    environment = local_environment()
+    settings = load_settings(environment)
     engine = LocalEngine(
         port=settings.port,
         target=named_target(options),
         launch_secret=settings.launch_webhook_secret or LAUNCH_WEBHOOK_SECRET,
+        token=environment.get("OEE_TOKEN") or None,
     )
     console = open_console()
     scenes = [SCENES[options.scene]] if options.scene else list(SCENES.values())
     try:
         went_well = [asyncio.run(show(console, engine)) for show in scenes]
-    except DemoError as error:
+    except OrderEngineError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:

@@ -1,18 +1,18 @@
 """Scene one: five market orders at once, on one WebSocket, and every step of theirs as it happens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
-from typing import Any
 
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from infra.local.demo.drawing import WIDE, elapsed, failure, heading, price, shown_live, spinner, swap
-from infra.local.demo.engine import LocalEngine, listen, submit
+from infra.local.demo.engine import LocalEngine
 from infra.local.demo.order import DemoOrder
+from oee import OrderEvent
 
 STEPS = ("pending", "routing", "building", "submitted", "confirmed")
 
@@ -26,16 +26,15 @@ class MarketOrder(DemoOrder):
     net_prices: dict[str, Decimal] = field(default_factory=dict)
     chosen: str = ""
 
-    def hear(self, event: Mapping[str, Any]) -> None:
+    def hear(self, event: OrderEvent) -> None:
         """Take in one event."""
         super().hear(event)
         if self.status in STEPS:
             self.steps_done = STEPS.index(self.status) + 1
-        match event["event"]:
+        match event.event:
             case "routing":
-                quotes = event["details"]["quotes"]
-                self.net_prices = {venue: quote["netPrice"] for venue, quote in quotes.items()}
-                self.chosen = event["details"]["chosen"]
+                self.net_prices = {venue: quote.net_price for venue, quote in event.quotes.items()}
+                self.chosen = event.chosen or ""
             case "retrying":
                 self.net_prices, self.chosen = {}, ""
 
@@ -65,17 +64,17 @@ def five_orders() -> list[MarketOrder]:
 
 
 async def show(console: Console, engine: LocalEngine) -> bool:
-    """Submit all orders on one connection and draw what is heard of them; returns whether each was confirmed.
+    """Submit all orders at once and draw what is heard of them; returns whether each was confirmed.
 
     Raises:
-        DemoError: nobody answers, somebody else does, or the engine falls silent.
+        OrderEngineError: nobody answers, somebody else does, an order is refused, or the engine falls silent.
     """
     orders = five_orders()
-    async with engine.connection() as socket:
-        venues = await engine.venues(orders[0])
-        with shown_live(console, Screen(console, engine.websocket_url, venues, orders)):
-            await submit(socket, orders)
-            await listen(socket, orders, until=lambda: all(order.ended_at is not None for order in orders))
+    async with engine.connection() as connection:
+        venues = await connection.venues(orders[0])
+        with shown_live(console, Screen(console, connection.websocket_url, venues, orders)):
+            await connection.submit(orders)
+            await connection.listen(orders, until=lambda: all(order.ended_at is not None for order in orders))
     return all(order.status == "confirmed" for order in orders)
 
 

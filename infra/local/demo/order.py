@@ -1,6 +1,5 @@
 """An order of the demo and what has been heard of it."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from chalicelib.orders.lifecycle import is_terminal
-from chalicelib.orders.order import Status
+from oee import NewOrder, OrderEvent
+from oee.orders import SideName, order_of
 
 
 @dataclass(kw_only=True)
@@ -17,11 +16,11 @@ class DemoOrder:
     """What every scene keeps of an order; ``terms`` are the fields that only some types of order have."""
 
     order_type: str
-    side: str
+    side: SideName
     amount: str
     token_in: str
     token_out: str
-    terms: Mapping[str, str] = field(default_factory=dict)
+    terms: Mapping[str, Any] = field(default_factory=dict)
     client_order_id: str = field(default_factory=lambda: f"demo-{uuid4()}")
     order_id: str = ""
     status: str = ""
@@ -36,37 +35,30 @@ class DemoOrder:
         """The pair's name, ``tokenIn/tokenOut``."""
         return f"{self.token_in}/{self.token_out}"
 
-    def message(self) -> str:
-        """Return what submits it on a WebSocket."""
-        order = {
-            "userId": "demo",
-            "orderType": self.order_type,
+    def new_order(self) -> NewOrder:
+        """Return what is submitted: with its key, so that it is one order however often it is."""
+        fields = {
+            "order_type": self.order_type,
             "side": self.side,
-            "tokenIn": self.token_in,
-            "tokenOut": self.token_out,
+            "token_in": self.token_in,
+            "token_out": self.token_out,
             "amount": self.amount,
-            "clientOrderId": self.client_order_id,
+            "client_order_id": self.client_order_id,
         }
-        return json.dumps({"action": "execute", **order, **self.terms})
+        return order_of(None, {**fields, **self.terms})
 
     def mark_sent(self) -> None:
         """Begin to count its time."""
         self.sent_at = time.monotonic()
 
-    def is_meant_by(self, event: Mapping[str, Any]) -> bool:
-        """Whether an event is about this order; the first one tells which id it was given."""
-        if self.order_id:
-            return bool(event["orderId"] == self.order_id)
-        return bool(event["details"].get("clientOrderId") == self.client_order_id)
-
-    def hear(self, event: Mapping[str, Any]) -> None:
+    def hear(self, event: OrderEvent) -> None:
         """Take in one event."""
-        self.order_id, self.status = event["orderId"], event["status"]
-        if event["event"] == "retrying":
+        self.status = event.status
+        if event.event == "retrying":
             self.retries += 1
-        if is_terminal(Status(self.status)):
-            self.executed_price = event.get("executedPrice")
-            self.error = event.get("error", "")
+        if event.is_last:
+            self.executed_price = event.executed_price
+            self.error = event.error or ""
             self.ended_at = time.monotonic()
 
     @property

@@ -1,14 +1,14 @@
 """The orders of scene two, and the prices that they and the market are set to."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any
 
 from infra.local.demo.order import DemoOrder
+from oee import OrderEvent
 
 # Venues differ from the base price by at most 3 %: a fall of 8 % surely crosses what lies 5 % below, and nothing
 # crosses what lies 5 % above.
@@ -33,10 +33,10 @@ class WaitingOrder(DemoOrder):
     has_waited: bool = False
     market_price: Decimal | None = None
 
-    def hear(self, event: Mapping[str, Any]) -> None:
+    def hear(self, event: OrderEvent) -> None:
         """Take in one event."""
         super().hear(event)
-        self.stage = event["event"]
+        self.stage = event.event
         self.has_waited |= self.stage == "waiting"
 
     @property
@@ -46,8 +46,7 @@ class WaitingOrder(DemoOrder):
 
     def expire_after(self, seconds: float, now: datetime) -> None:
         """Make it good for so long only."""
-        expires_at = now + timedelta(seconds=seconds)
-        self.terms = {**self.terms, "timeInForce": "GTD", "expiresAt": expires_at.isoformat()}
+        self.terms = {**self.terms, "expires_at": now + timedelta(seconds=seconds)}
         self.good_until = time.monotonic() + seconds
 
 
@@ -74,21 +73,21 @@ def five_waiting_orders() -> Cast:
         limit_below=sol(
             order_type="limit",
             side="buy",
-            terms={"limitPrice": LIMIT_BELOW},
+            terms={"limit_price": LIMIT_BELOW},
             waits_for=f"≤ {LIMIT_BELOW}",
             meant_to_be="confirmed",
         ),
         stop=sol(
             order_type="stop",
             side="sell",
-            terms={"triggerPrice": STOP_BELOW},
+            terms={"trigger_price": STOP_BELOW},
             waits_for=f"≤ {STOP_BELOW}",
             meant_to_be="confirmed",
         ),
         good_till_date=sol(
             order_type="limit",
             side="buy",
-            terms={"limitPrice": FAR_BELOW},
+            terms={"limit_price": FAR_BELOW},
             waits_for=f"≤ {FAR_BELOW}",
             meant_to_be="expired",
         ),
@@ -104,7 +103,7 @@ def five_waiting_orders() -> Cast:
         limit_above=sol(
             order_type="limit",
             side="sell",
-            terms={"limitPrice": LIMIT_ABOVE},
+            terms={"limit_price": LIMIT_ABOVE},
             waits_for=f"≥ {LIMIT_ABOVE}",
             meant_to_be="cancelled",
         ),

@@ -14,12 +14,9 @@ from decimal import Decimal
 from uuid import uuid4
 
 from rich.console import Console
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
-from chalicelib.orders.launch import Launch
 from infra.local.demo.drawing import shown_live
-from infra.local.demo.engine import DemoError, LocalEngine, listen, submit
+from infra.local.demo.engine import Connection, DemoError, LocalEngine
 from infra.local.demo.waiting_cast import (
     BASE,
     FALLEN,
@@ -34,6 +31,7 @@ from infra.local.demo.waiting_cast import (
     five_waiting_orders,
 )
 from infra.local.demo.waiting_screen import Moment, WaitingScreen
+from oee import OrderEngineError
 
 SOL, WIF = "SOL/USDC", "WIF/USDC"
 FARTHEST_FROM_BASE = Decimal("0.04")
@@ -49,13 +47,14 @@ async def show(console: Console, engine: LocalEngine) -> bool:
     """Play the scene and draw it; returns whether each order ended as it was meant to.
 
     Raises:
-        DemoError: nobody answers, the market cannot be steered, or the engine falls silent.
+        OrderEngineError: nobody answers, the market cannot be steered, or the engine falls silent.
     """
-    async with engine.connection() as socket:
-        # Before there is a picture: where the market cannot be steered, one line says so.
-        await engine.reset_price(WIF)
-        scene = Scene(engine=engine, socket=socket, cast=five_waiting_orders())
-        with shown_live(console, WaitingScreen(console, engine.websocket_url, scene.cast.orders, scene.story)):
+    async with engine.connection() as connection:
+        # Before there is a picture: where nobody answers or the market cannot be steered, one line says so.
+        await connection.client.health()
+        await connection.reset_price(WIF)
+        scene = Scene(engine=connection, cast=five_waiting_orders())
+        with shown_live(console, WaitingScreen(console, connection.websocket_url, scene.cast.orders, scene.story)):
             await scene.play()
     return all(order.ended_as_meant for order in scene.cast.orders)
 
@@ -64,8 +63,7 @@ async def show(console: Console, engine: LocalEngine) -> bool:
 class Scene:
     """Plays the scene; ``story`` is what has happened so far."""
 
-    engine: LocalEngine
-    socket: ClientConnection
+    engine: Connection
     cast: Cast
     reading_seconds: float = READING_SECONDS
     story: list[Moment] = field(default_factory=list)
@@ -79,7 +77,7 @@ class Scene:
         except BaseException:
             self._tell("It breaks off: what still waits is cancelled, the market is reset.")
             # What went wrong first says more than what goes wrong because of it.
-            with suppress(DemoError):
+            with suppress(OrderEngineError):
                 await self._leave_nothing_behind()
             raise
         else:
@@ -92,7 +90,7 @@ class Scene:
         self._tell(f"SOL costs about {BASE} USDC, WIF has no pool. Five orders are placed.")
         await self._steer(SOL, BASE, cast.limit_below)
         cast.good_till_date.expire_after(GOOD_FOR_SECONDS, datetime.now(UTC))
-        await submit(self.socket, cast.orders)
+        await self.engine.submit(cast.orders)
         await self._listen(lambda: all(order.has_waited or order.ended_at for order in cast.orders))
         waiting = sum(order.ended_at is None for order in cast.orders)
         self._tell(f"{waiting} of {len(cast.orders)} wait in Postgres; no worker and no queue holds them.")
@@ -108,7 +106,7 @@ class Scene:
         self._tell(f"WIF launches at {LAUNCH_PRICE} USDC: a signed webhook wakes the sniper.")
         await self._steer(WIF, LAUNCH_PRICE, cast.sniper)
         pool = f"demo-{uuid4()}"
-        await self.engine.announce(Launch(pool=pool, token_in="WIF", token_out="USDC", venue="raydium"))
+        await self.engine.announce_launch(pool, cast.sniper)
         await self._until_ended(cast.sniper)
 
         self._tell(f"The sell at {LIMIT_ABOVE} would wait on: DELETE cancels it.")
@@ -138,7 +136,7 @@ class Scene:
         )
 
     async def _listen(self, until: Callable[[], bool]) -> None:
-        await listen(self.socket, self.cast.orders, until)
+        await self.engine.listen(self.cast.orders, until)
 
     async def _until_ended(self, *orders: WaitingOrder) -> None:
         await self._listen(lambda: all(order.ended_at is not None for order in orders))
@@ -156,7 +154,7 @@ class Scene:
     async def _note_price(self, orders: Sequence[WaitingOrder]) -> None:
         """Ask for the price of orders that share a pair, a side and an amount."""
         # That it is not answered for once is no reason to stop.
-        with suppress(DemoError):
+        with suppress(OrderEngineError):
             price = await self.engine.net_price(orders[0])
             for order in orders:
                 if order.ended_at is None:
@@ -166,9 +164,9 @@ class Scene:
         """Cancel what still waits and reset the market."""
         left = [order for order in self.cast.orders if order.sent_at is not None and order.ended_at is None]
         try:
-            # An order that was just sent can be cancelled only once the engine has said which id it has.
-            await self._hear_out(lambda: all(order.order_id for order in left))
-            cancelled = [order for order in left if order.order_id and await self.engine.cancel(order)]
+            # Of an order that was just sent one does not know which id it has: placed again, it says so.
+            await self.engine.submit([order for order in left if not order.order_id])
+            cancelled = [order for order in left if await self.engine.cancel(order)]
             await self._hear_out(lambda: all(order.ended_at is not None for order in cancelled))
         finally:
             await self.engine.reset_price(SOL)
@@ -176,6 +174,6 @@ class Scene:
 
     async def _hear_out(self, until: Callable[[], bool]) -> None:
         """Listen on for a moment, if the connection allows."""
-        with suppress(TimeoutError, ConnectionClosed):
+        with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self._listen(until)

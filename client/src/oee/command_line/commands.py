@@ -258,14 +258,19 @@ def show_until_ended(client: Client, orders: Sequence[str | Accepted], after_seq
     ids = [order if isinstance(order, str) else order.order_id for order in orders]
     stories = {order_id: OrderStory(order_id) for order_id in ids}
     watching = drawing.Watching(drawing.open_console(), list(stories.values()))
-    with watching.shown() if not as_json else nullcontext():
-        for event in _events(client, orders, after_seq):
-            story = stories[event.order_id]
-            story.hear(event)
-            if as_json:
-                print_json(event)
-            else:
-                watching.tell(story, event)
+    try:
+        with watching.shown() if not as_json else nullcontext():
+            for event in _events(client, orders, after_seq):
+                story = stories[event.order_id]
+                story.hear(event)
+                if as_json:
+                    print_json(event)
+                else:
+                    watching.tell(story, event)
+    except KeyboardInterrupt:
+        going_on = " ".join(order_id for order_id, story in stories.items() if not story.has_ended)
+        tell(f"what was placed goes on; to see it again: oee watch {going_on}; to stop it: oee cancel {going_on}")
+        raise
     if not all(_was_executed(client, story) for story in stories.values()):
         raise typer.Exit(EXIT_ORDER_FAILED)
 

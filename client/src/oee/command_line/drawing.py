@@ -151,7 +151,9 @@ def _happened(story: OrderStory, event: OrderEvent) -> Text:
         parts = [_quoted(venue, quote, venue == event.chosen) for venue, quote in event.quotes.items()]
     if event.is_last and story.basis_points is not None:
         parts.insert(1, _difference(story))
-    return line.append_text(Text(" · ", PALE).join(parts))
+    for index, part in enumerate(parts):
+        line.append(" · " if index else "", PALE).append_text(part)
+    return line
 
 
 def _quoted(venue: str, quote: VenueQuote, is_chosen: bool) -> Text:
