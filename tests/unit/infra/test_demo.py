@@ -1,6 +1,5 @@
 import asyncio
 import io
-import json
 from contextlib import suppress
 from decimal import Decimal
 
@@ -14,12 +13,14 @@ from infra.local.demo.market_orders import five_orders
 from infra.local.demo.waiting_cast import five_waiting_orders
 from infra.local.demo.waiting_orders import Scene
 from infra.local.demo.waiting_screen import WaitingScreen
+from oee import OrderEvent
+from tests.builders import NOON
 
 URL = "ws://localhost:3000/ws"
 
 
 class PretendEngine:
-    """The engine and a connection to it: orders wait at once, and end at once when they should."""
+    """A connection to an engine on which orders wait at once, and end at once when they should."""
 
     url = "http://localhost:3000"
     target = Target(stage="local", endpoint_url="http://127.0.0.1:4566")
@@ -29,22 +30,33 @@ class PretendEngine:
         self.sees_prices = True
         self.prices = {}
         self.waiting = {}
+        self.ids = {}
         self.placed = asyncio.Event()
         self.takes_more = asyncio.Event()
         self.takes_more.set()
-        self._messages = asyncio.Queue()
+        self._heard = {}
+        self._events = asyncio.Queue()
 
-    async def send(self, message):
-        order = json.loads(message)
-        order_id = f"{len(self.waiting):08}-0000"
-        self.waiting[order_id] = order
-        self._say(order_id, "pending", "pending", clientOrderId=order["clientOrderId"])
-        self._say(order_id, "waiting", "pending")
-        self.placed.set()
-        await self.takes_more.wait()
+    async def submit(self, orders):
+        for order in orders:
+            order.mark_sent()
+            new_order = order.new_order()
+            if new_order.client_order_id not in self.ids:
+                order_id = f"{len(self.ids):08}-0000"
+                self.ids[new_order.client_order_id] = order_id
+                self.waiting[order_id] = new_order
+                self._say(order_id, "pending", "pending")
+                self._say(order_id, "waiting", "pending")
+                self.placed.set()
+                await self.takes_more.wait()
+            order.order_id = self.ids[new_order.client_order_id]
 
-    async def recv(self):
-        return await self._messages.get()
+    async def listen(self, orders, until):
+        while not until():
+            event = await self._events.get()
+            for order in orders:
+                if order.order_id == event.order_id:
+                    order.hear(event)
 
     async def net_price(self, order):
         return Decimal(self.prices.get(order.pair, "150")) if self.sees_prices else Decimal(150)
@@ -53,21 +65,19 @@ class PretendEngine:
         self._fail("set_price")
         self.prices[pair] = base_price
         for order_id, order in list(self.waiting.items()):
-            below = order.get("limitPrice") if order["side"] == "buy" else order.get("triggerPrice")
-            if below is not None and pair == "SOL/USDC" and Decimal(base_price) < Decimal(below):
+            below = getattr(order, "limit_price" if order.side == "buy" else "trigger_price", None)
+            if below is not None and pair == "SOL/USDC" and Decimal(base_price) < below:
                 self._end(order_id, "confirmed")
-            elif "expiresAt" in order and base_price == "138":
+            elif order.expires_at and base_price == "138":
                 self._end(order_id, "expired")
 
     async def reset_price(self, pair):
         self._fail("reset_price")
         self.prices.pop(pair, None)
 
-    async def announce(self, launch):
-        self._fail("announce")
-        for order_id, order in list(self.waiting.items()):
-            if order["tokenIn"] == launch.token_in:
-                self._end(order_id, "confirmed")
+    async def announce_launch(self, pool, sniper):
+        self._fail("announce_launch")
+        self._end(sniper.order_id, "confirmed")
 
     async def cancel(self, order):
         in_time = order.order_id in self.waiting
@@ -83,14 +93,15 @@ class PretendEngine:
         del self.waiting[order_id]
         self._say(order_id, status, status)
 
-    def _say(self, order_id, event, status, **details):
-        self._messages.put_nowait(
-            json.dumps({"event": event, "orderId": order_id, "status": status, "details": details})
+    def _say(self, order_id, event, status):
+        seq = self._heard[order_id] = self._heard.get(order_id, 0) + 1
+        self._events.put_nowait(
+            OrderEvent(order_id=order_id, event=event, status=status, seq=seq, timestamp=NOON, details={})
         )
 
 
 def scene_on(engine):
-    return Scene(engine=engine, socket=engine, cast=five_waiting_orders(), reading_seconds=0)
+    return Scene(engine=engine, cast=five_waiting_orders(), reading_seconds=0)
 
 
 def test_each_order_of_the_waiting_scene_ends_as_it_should():
@@ -110,9 +121,9 @@ def test_each_order_of_the_waiting_scene_ends_as_it_should():
 def test_a_waiting_scene_that_breaks_off_leaves_no_order_and_no_price_behind():
     async def play():
         engine = PretendEngine()
-        engine.fails_at = ("announce",)
+        engine.fails_at = ("announce_launch",)
         scene = scene_on(engine)
-        with pytest.raises(DemoError, match="announce failed"):
+        with pytest.raises(DemoError, match="announce_launch failed"):
             await scene.play()
         assert (engine.waiting, engine.prices) == ({}, {})
         assert scene.cast.sniper.status == "cancelled"
@@ -139,8 +150,8 @@ def test_an_interrupted_waiting_scene_leaves_no_order_and_no_price_behind():
 def test_what_went_wrong_first_is_told_even_if_the_market_cannot_be_reset_then():
     async def play():
         engine = PretendEngine()
-        engine.fails_at = ("announce", "reset_price")
-        with pytest.raises(DemoError, match="announce failed"):
+        engine.fails_at = ("announce_launch", "reset_price")
+        with pytest.raises(DemoError, match="announce_launch failed"):
             await scene_on(engine).play()
 
     asyncio.run(play())
