@@ -37,6 +37,7 @@ from chalicelib.web.answers import (
     OrderHistory,
     OrderPage,
     Quotes,
+    Statistics,
     StreamTicket,
 )
 from chalicelib.web.cross_origin import preflight_headers, refuse_foreign_page
@@ -177,6 +178,19 @@ def list_dead_letters() -> DeadLetterList:
 @answered
 def redrive_dead_letters() -> DeadLetterList:
     return engine().rest.redrive(caller(), current_request().raw_body)
+
+
+@app.route("/api/statistics", methods=["GET"], authorizer=authorize)
+@answered
+def get_statistics() -> Statistics:
+    caller()  # of nobody's orders, but of how much is traded
+    return engine().monitoring.statistics()
+
+
+@app.route("/metrics", methods=["GET"], authorizer=authorize)
+@answered
+def get_metrics() -> Answer:
+    return engine().monitoring.metrics(caller(), current_request().headers.get("accept", ""))
 
 
 # For who has no token: a webhook, which is signed; what a load balancer asks; the contract; and what there is not.

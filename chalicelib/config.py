@@ -99,6 +99,8 @@ class Settings:
     priority_queue_url: str
     settlements_queue_url: str
     replays_queue_url: str
+    orders_dead_letters_url: str
+    settlements_dead_letters_url: str
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -146,6 +148,8 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         priority_queue_url=read.text("PRIORITY_QUEUE_URL"),
         settlements_queue_url=read.text("SETTLEMENTS_QUEUE_URL"),
         replays_queue_url=read.text("REPLAYS_QUEUE_URL"),
+        orders_dead_letters_url=read.text("ORDERS_DEAD_LETTERS_URL"),
+        settlements_dead_letters_url=read.text("SETTLEMENTS_DEAD_LETTERS_URL"),
     )
     read.one_of(
         "USE_REAL_DEVNET",

@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from chalicelib.clock import Clock
 from chalicelib.config import Settings, current_settings
 from chalicelib.exact_json import encode_json
+from chalicelib.counters import Counters
 from chalicelib.execution.cancellation import Cancellation
 from chalicelib.execution.dead_letters import DeadLetters
 from chalicelib.execution.executor import Executor
@@ -17,6 +18,7 @@ from chalicelib.execution.intake import Intake
 from chalicelib.execution.recovery import Recovery
 from chalicelib.execution.retries import Retries
 from chalicelib.execution.settlement import Settlement
+from chalicelib.measurements import Measurements
 from chalicelib.observability import conceal
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
@@ -29,6 +31,7 @@ from chalicelib.resources.secrets import Secret
 from chalicelib.resources.sqs import Queue
 from chalicelib.routing.router import Router
 from chalicelib.store.book import Book
+from chalicelib.store.census import CensusTaker
 from chalicelib.store.dead_letters import DeadLetterStore
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
@@ -47,6 +50,7 @@ from chalicelib.venues.simulated.meteora import meteora
 from chalicelib.venues.simulated.raydium import raydium
 from chalicelib.venues.venue import Chain, Venue
 from chalicelib.web.identity import Identification
+from chalicelib.web.monitoring import Monitoring
 from chalicelib.web.operators import Operators
 from chalicelib.web.rest import Rest
 from chalicelib.web.sockets import MESSAGES_AT_ONCE, MESSAGES_PER_MINUTE, Sockets
@@ -316,6 +320,30 @@ class Engine:
         from chalicelib.web.contract.openapi import openapi
 
         return encode_json(openapi(open_to_all=self.settings.auth_mode == "open", venues=self.router.venue_names))
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        dead_letters = {
+            "orders-dead-letters": Queue(self.settings.orders_dead_letters_url),
+            "settlements-dead-letters": Queue(self.settings.settlements_dead_letters_url),
+        }
+        return Measurements(
+            census_taker=CensusTaker(self.database),
+            counters=Counters(self.redis),
+            queues={
+                "orders": self.order_queue,
+                "priority": self.priority_queue,
+                "settlements": self.settlement_queue,
+                "replays": self.replay_queue,
+                **dead_letters,
+            },
+            redis=self.redis,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def monitoring(self) -> Monitoring:
+        return Monitoring(measurements=self.measurements, slots=self.settings.queue_max_concurrent)
 
     @cached_property
     def sockets(self) -> Sockets:

@@ -11,22 +11,27 @@ name shows in what Redis logs or dumps, and none can pick a slot of a cluster wi
 import hashlib
 
 from chalicelib.clock import Clock
+from chalicelib.counters import COUNT
 from chalicelib.observability import logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.redis import Redis
 
 # Times in microseconds. A key outlives its bucket's filling by a second, because clocks differ.
-_TAKE = """
+_TAKE = (
+    COUNT
+    + """
 local bucket = KEYS[1]
-local now, interval, capacity = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local now, interval, capacity, kind = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local full_at = math.max(tonumber(redis.call('GET', bucket) or '') or 0, now) + interval
 local wait = full_at - now - capacity * interval
 if wait > 0 then
+    count('refused:' .. kind)
     return wait
 end
 redis.call('SET', bucket, string.format('%.0f', full_at), 'PX', math.ceil((full_at - now) / 1000) + 1000)
 return 0
 """
+)
 
 
 class RateLimit:
@@ -56,8 +61,9 @@ class RateLimit:
         if self._per_minute == 0:
             return 0.0
         now = int(self._clock.now().timestamp() * 1_000_000)
+        arguments = [now, 60_000_000 // self._per_minute, self._burst, self._kind]
         try:
-            wait = self._redis.run(_TAKE, [self._bucket_of(name)], [now, 60_000_000 // self._per_minute, self._burst])
+            wait = self._redis.run(_TAKE, [self._bucket_of(name)], arguments)
         except ResourceUnavailable as unavailable:
             logger.warning(f"not limited: {unavailable}", limit=self._kind)
             return 0.0

@@ -25,6 +25,7 @@ from enum import StrEnum
 from typing import Any
 
 from chalicelib.clock import Clock
+from chalicelib.counters import COUNT
 from chalicelib.observability import logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.redis import Redis
@@ -58,7 +59,9 @@ class Lane(StrEnum):
 # time at which it may pass, or "started". The gate is when the next start is due, and its displacement: how far, all
 # in all, snipers have moved it. A place is later by as much as that has grown since; where snipers pass an open gate
 # this keeps nobody, because the times of all places have come long enough ago.
-_KEEP = """
+_KEEP = (
+    COUNT
+    + """
 local now, interval, tolerance = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local function whole(number)
@@ -85,6 +88,7 @@ local function take_next(key)
     return time
 end
 """
+)
 
 _TAKE_TURNS = (
     _KEEP
@@ -100,6 +104,9 @@ for index = 2, #KEYS do
     end
     if not turn then
         turn = math.max(take_next(next_turn) - tolerance, now)
+        if turn > now then
+            count('deferred:turn')
+        end
         if with_entries then
             keep_entry(order, lane, 'turn', turn, 0)
         end
@@ -114,6 +121,12 @@ _START = (
     _KEEP
     + """
 local order, next_arrival, gate, next_overtaking = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+local function deferred(time)
+    count('deferred:start')
+    return time - now
+end
+
 local lane, state, time, displacement_then = read_entry(order)
 if state == 'started' then
     return 0
@@ -133,7 +146,7 @@ if state == 'place' and not first and displacement > displacement_then then
     keep_entry(order, lane, state, time, displacement)
 end
 if time > now then
-    return time - now
+    return deferred(time)
 end
 
 if first then
@@ -141,7 +154,7 @@ if first then
         local place = take_next(next_overtaking)
         if place > now then
             keep_entry(order, lane, 'place', place, 0)
-            return place - now
+            return deferred(place)
         end
     end
     keep(gate, whole(due + interval) .. ' ' .. whole(displacement + interval), due + interval)
@@ -149,7 +162,7 @@ elseif state == 'turn' then
     keep(gate, whole(due + interval) .. ' ' .. whole(displacement), due + interval)
     if closed then
         keep_entry(order, lane, 'place', due - tolerance, displacement)
-        return due - tolerance - now
+        return deferred(due - tolerance)
     end
 end
 keep_entry(order, lane, 'started', now, 0)

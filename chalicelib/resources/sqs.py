@@ -3,13 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.exact_json import encode_json
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.aws import as_unavailable, aws_client
 
 SQS_SECONDS = 1.5
+
+
+class QueueDepth(NamedTuple):
+    """How many messages of a queue wait to be received, were received and are not done with, and come later."""
+
+    visible: int
+    in_flight: int
+    delayed: int
 
 
 class Queue:
@@ -83,7 +91,15 @@ class Queue:
 
     def depth(self) -> int:
         """Return about how many messages wait to be received; those received or delayed do not count."""
-        name = "ApproximateNumberOfMessages"
+        (waiting,) = self._attributes("ApproximateNumberOfMessages")
+        return waiting
+
+    def depths(self) -> QueueDepth:
+        """Return about how many messages there are, by where they are."""
+        waiting = "ApproximateNumberOfMessages"
+        return QueueDepth(*self._attributes(waiting, f"{waiting}NotVisible", f"{waiting}Delayed"))
+
+    def _attributes(self, *names: str) -> list[int]:
         with as_unavailable("SQS"):
-            answer = self.open().get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
-        return int(answer["Attributes"][name])
+            answer = self.open().get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
+        return [int(answer["Attributes"][name]) for name in names]

@@ -47,7 +47,7 @@ class Publisher:
         order, event = step
         _record(step)
         try:
-            audience = self._viewers.take_lacking(order.order_id, event.seq, encode_json(order))
+            audience = self._viewers.take_lacking(order.order_id, event.seq, encode_json(order), event)
         except ResourceUnavailable as unavailable:
             logger.warning(f"not streamed: {unavailable}", orderId=order.order_id, seq=event.seq)
             # What a viewer misses here comes with the next event; after the last one there is no next.

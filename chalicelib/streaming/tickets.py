@@ -19,6 +19,7 @@ import hashlib
 import secrets
 from typing import NamedTuple
 
+from chalicelib.counters import NOTE_OPEN, OPEN_CONNECTIONS
 from chalicelib.resources.redis import Redis
 from chalicelib.streaming.viewers import CONNECTION_MS, CONNECTIONS_OF, user_key
 
@@ -33,8 +34,10 @@ local held, lifetime = unpack(ARGV)
 redis.call('SET', ticket, held, 'PX', lifetime)
 """
 
-_REDEEM = """
-local ticket, connection = unpack(KEYS)
+_REDEEM = (
+    NOTE_OPEN
+    + """
+local ticket, connection, open = unpack(KEYS)
 local longest, connection_id, connections_of, most_connections = unpack(ARGV)
 local held = redis.call('GETDEL', ticket)
 if not held then
@@ -54,8 +57,10 @@ end
 redis.call('ZADD', theirs, now + lifetime, connection_id)
 redis.call('PEXPIRE', theirs, longest)
 redis.call('SET', connection, user, 'PX', lifetime)
+note_open(open, connection_id, now, longest)
 return {user, 'opened'}
 """
+)
 
 _USER = """
 local connection = unpack(KEYS)
@@ -97,7 +102,7 @@ class Tickets:
             TooManyConnections: the user has ``MOST_CONNECTIONS`` others; the ticket is used up.
             ResourceUnavailable: Redis does not answer.
         """
-        keys = [_ticket(text), user_key(connection_id)]
+        keys = [_ticket(text), user_key(connection_id), OPEN_CONNECTIONS]
         arguments = [CONNECTION_MS, connection_id, CONNECTIONS_OF, MOST_CONNECTIONS]
         answer: list[str] | None = self._redis.run(_REDEEM, keys, arguments)
         if answer is None:

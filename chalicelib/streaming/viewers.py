@@ -12,12 +12,13 @@ gone then, and who publishes the next event is told, so that the connection can 
 
 A viewer that is not open yet is reserved for its replay, so that nobody posts to it before.
 
-The script that publishes an event also keeps the order's state, which is what ``GET`` answers: in the same round trip
-it costs next to nothing, and its ``seq`` is what a process that serves a viewer compares its own with.
+The script that publishes an event also keeps the order's state, which is what ``GET`` answers, and counts the step: in
+the same round trip both cost next to nothing. The state's ``seq`` is what a process that serves a viewer compares its
+own with.
 
 Keys: ``viewers:{order}`` holds connection → ``cursor:served_until`` (with ``:reserved`` before a replay);
 ``connection:{id}`` the order a connection was opened for; ``connection:{id}:orders`` what it listens to;
-``connection:{id}:user`` whose it is (see ``tickets``);
+``connection:{id}:user`` whose it is (see ``tickets``); ``open-connections`` all that are open (see ``counters``);
 ``state:{order}`` the newest seq and the order as JSON. Scripts touch several keys, so they want a Redis without
 cluster mode.
 """
@@ -25,7 +26,9 @@ cluster mode.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chalicelib.counters import COUNT_STEP, NOTE_OPEN, OPEN_CONNECTIONS
 from chalicelib.exact_json import decode_json
+from chalicelib.orders.events import OrderEvent
 from chalicelib.resources.redis import Redis
 
 SERVE_MS = 10_000
@@ -64,14 +67,19 @@ local function remember(state, seq, body, lifetime)
 end
 """
 
+# Whoever only catches up publishes no event, and so counts none.
 _PUBLISH = (
     _NOW
     + _ENTRY
     + _REMEMBER
+    + COUNT_STEP
     + """
 local state, viewers = unpack(KEYS)
-local seq, body, lifetime, serve, user_of, most_expired = unpack(ARGV)
+local seq, body, lifetime, serve, user_of, most_expired, order, event, at = unpack(ARGV)
 remember(state, seq, body, lifetime)
+if event then
+    count_step(order, event, at, time[1])
+end
 local busy, free, expired = 0, {}, {}
 local entries = redis.call('HGETALL', viewers)
 for i = 1, #entries, 2 do
@@ -139,8 +147,9 @@ end
 _WATCH = (
     _NOW
     + _ENTRY
+    + NOTE_OPEN
     + """
-local viewers, opened_for, orders = unpack(KEYS)
+local viewers, opened_for, orders, open = unpack(KEYS)
 local connection, cursor, order, reserve, for_this_alone, lifetime, most_orders = unpack(ARGV)
 if redis.call('HEXISTS', viewers, connection) == 1 then
     return 'listens already'
@@ -155,6 +164,7 @@ redis.call('SADD', orders, order)
 redis.call('PEXPIRE', orders, lifetime)
 if for_this_alone == '1' then
     redis.call('SET', opened_for, order, 'PX', lifetime)
+    note_open(open, connection, now, lifetime)
 else
     redis.call('DEL', opened_for)
 end
@@ -188,8 +198,18 @@ redis.call('SREM', orders, order)
 return redis.call('HDEL', viewers, connection)
 """
 
+_OPENED = (
+    _NOW
+    + NOTE_OPEN
+    + """
+local open = unpack(KEYS)
+local connection, lifetime = unpack(ARGV)
+note_open(open, connection, now, lifetime)
+"""
+)
+
 _FORGET = """
-local opened_for, orders, user = unpack(KEYS)
+local opened_for, orders, user, open = unpack(KEYS)
 local connection, viewers_of, connections_of = unpack(ARGV)
 for _, order in ipairs(redis.call('SMEMBERS', orders)) do
     redis.call('HDEL', viewers_of .. order, connection)
@@ -198,6 +218,7 @@ local name = redis.call('GET', user)
 if name then
     redis.call('ZREM', connections_of .. redis.sha1hex(name), connection)
 end
+redis.call('ZREM', open, connection)
 return redis.call('DEL', opened_for, orders, user)
 """
 
@@ -263,10 +284,15 @@ class Viewers:
         self._redis = redis
         self._user_of = user_key("%s") if have_users else ""
 
-    def take_lacking(self, order_id: str, seq: int, state: bytes) -> Audience:
-        """Note the order's newest event and state; return the viewers that lack it, and take the free ones."""
+    def take_lacking(self, order_id: str, seq: int, state: bytes, published: OrderEvent | None = None) -> Audience:
+        """Note the order's newest event and state; return the viewers that lack it, and take the free ones.
+
+        ``published`` is that event, where it has not been counted yet.
+        """
         keys = [_state(order_id), _viewers(order_id)]
         arguments = [seq, state, STATE_MS, SERVE_MS, self._user_of, MOST_EXPIRED]
+        if published is not None:
+            arguments += [order_id, published.event, int(published.timestamp.timestamp() * 1000)]
         busy, free, expired = self._redis.run(_PUBLISH, keys, arguments)
         viewers = tuple(Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2))
         return Audience(viewers, int(busy), tuple(expired))
@@ -293,7 +319,7 @@ class Viewers:
             TooManySubscriptions: the connection listens to ``MOST_ORDERS`` others.
         """
         reserve = SERVE_MS if replay else 0
-        keys = [_viewers(order_id), _connection(connection_id), _orders(connection_id)]
+        keys = [_viewers(order_id), _connection(connection_id), _orders(connection_id), OPEN_CONNECTIONS]
         arguments = [connection_id, after_seq, order_id, reserve, int(opened_for), CONNECTION_MS, MOST_ORDERS]
         answer = self._redis.run(_WATCH, keys, arguments)
         if answer == "too many":
@@ -310,9 +336,13 @@ class Viewers:
         keys = [_viewers(order_id), _orders(connection_id)]
         return bool(self._redis.run(_UNWATCH, keys, [connection_id, order_id]))
 
+    def opened(self, connection_id: str) -> None:
+        """Note that a connection is open; those opened for an order, or with a ticket, are noted with that."""
+        self._redis.run(_OPENED, [OPEN_CONNECTIONS], [connection_id, CONNECTION_MS])
+
     def forget(self, connection_id: str) -> None:
         """Remove a connection that is gone, from every order."""
-        keys = [_connection(connection_id), _orders(connection_id), user_key(connection_id)]
+        keys = [_connection(connection_id), _orders(connection_id), user_key(connection_id), OPEN_CONNECTIONS]
         self._redis.run(_FORGET, keys, [connection_id, _viewers(""), CONNECTIONS_OF])
 
     def may_open(self, connection_id: str) -> bool:

@@ -90,6 +90,20 @@ class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     dead_letters: Sequence[ListedDeadLetter]
 
 
+class Statistics(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /api/statistics``: rates over the last minute, success over the last five, and how full the engine is."""
+
+    accepted_per_minute: int
+    processed_per_minute: int
+    success_rate: float | None
+    """Of those that were confirmed or failed, the share that was confirmed; None while there are none."""
+    queue_depth: int
+    """Orders that are due, or queued until it is their turn, and that no worker has."""
+    slots_in_use: int
+    slots: int
+    measured_at: datetime
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """``GET /health``."""
 

@@ -18,6 +18,8 @@ from chalicelib.web.problems import RequestError
 
 OPERATE = "oee:operate"
 """The scope of those who keep the engine running."""
+METRICS = "oee:metrics"
+"""The scope of who reads metrics, and may do nothing else: a scraper's secret lies in a file."""
 
 
 @dataclass(frozen=True)

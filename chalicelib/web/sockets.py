@@ -51,6 +51,8 @@ class Sockets:
         """
         caller = self.identification.of_new_connection(connection_id, query)
         if "orderId" not in query:
+            if caller is ANYBODY:  # a ticket notes the connection it is taken for
+                self._note_opened(connection_id)
             return
         try:
             self._listen_from_opening(connection_id, caller, query)
@@ -58,6 +60,12 @@ class Sockets:
             # It will not be opened, so nobody will say that it was closed; and its user may have so many only.
             self.viewers.forget(connection_id)
             raise
+
+    def _note_opened(self, connection_id: str) -> None:
+        try:
+            self.viewers.opened(connection_id)
+        except ResourceUnavailable as unavailable:
+            logger.warning(f"{connection_id} is not counted: {unavailable}")
 
     def _listen_from_opening(self, connection_id: str, caller: Caller, query: Mapping[str, str]) -> None:
         message: dict[str, Any] = {"connectionId": connection_id}

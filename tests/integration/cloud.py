@@ -139,6 +139,8 @@ class Queues:
         self.priority = EventSource(sqs, "priority", app.execute_order, batch_size=1)
         self.settlements = EventSource(sqs, "settlements", app.settle_orders, batch_size=10)
         self.replays = EventSource(sqs, "replays", app.replay_events, batch_size=1)
+        self.orders_dead_letters = EventSource(sqs, "orders-dlq", app.bury_order, batch_size=1)
+        self.settlements_dead_letters = EventSource(sqs, "settlements-dlq", app.bury_order, batch_size=1)
 
     def settings(self) -> dict[str, str]:
         """Return where the queues are, as the engine is told."""
@@ -147,6 +149,8 @@ class Queues:
             "PRIORITY_QUEUE_URL": self.priority.url,
             "SETTLEMENTS_QUEUE_URL": self.settlements.url,
             "REPLAYS_QUEUE_URL": self.replays.url,
+            "ORDERS_DEAD_LETTERS_URL": self.orders_dead_letters.url,
+            "SETTLEMENTS_DEAD_LETTERS_URL": self.settlements_dead_letters.url,
         }
 
     def work_off(self, *sources: EventSource) -> None:

@@ -103,7 +103,7 @@ def engine(make_engine: MakeEngine, serve: Callable[[Engine], Engine]) -> Engine
 
 
 class Answer(NamedTuple):
-    """What a REST call answered."""
+    """What a REST call answered; a body that is not JSON is text."""
 
     status: int
     body: Any
@@ -190,4 +190,10 @@ def open_socket(engine: Engine, connections: RecordingConnections) -> Callable[.
 
 def _answer(response: HTTPResponse) -> Answer:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, decode_json(response.body) if response.body else None, headers)
+    return Answer(response.status_code, _body(response.body, headers.get("content-type", "")), headers)
+
+
+def _body(content: bytes, media_type: str) -> Any:
+    if not content:
+        return None
+    return decode_json(content) if "json" in media_type else content.decode()

@@ -13,7 +13,7 @@ import app
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.streaming.tickets import MOST_CONNECTIONS
 from chalicelib.streaming.viewers import MOST_EXPIRED
-from chalicelib.web.identity import OPERATE
+from chalicelib.web.identity import METRICS, OPERATE
 from tests.builders import UNKNOWN_ORDER, order_body
 from tests.clocks import QuickClock
 from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_REDIS, Socket, at_once
@@ -189,7 +189,7 @@ def test_a_token_that_has_expired_since_the_authorizer_was_asked_is_refused(secu
 
 @every(GUARDED)
 def test_a_good_token_is_let_in(secure, method, path):
-    allowed = {"principalId": "ann", "scopes": OPERATE, "exp": in_a_minute()}
+    allowed = {"principalId": "ann", "scopes": f"{OPERATE} {METRICS}", "exp": in_a_minute()}
 
     assert app.app(gateway_event(method, path, allowed), CONTEXT)["statusCode"] not in (401, 403, 500)
 
@@ -363,6 +363,28 @@ def test_what_is_for_operators_needs_their_scope(users, method, path, scope):
 @every(FOR_OPERATORS)
 def test_in_open_mode_nobody_is_known_to_be_an_operator(api, method, path):
     assert_problem(api.request(method, path, {"messageIds": ["m1"]}), 403)
+
+
+@pytest.mark.parametrize("scope", [None, "", OPERATE, METRICS.upper(), f"{METRICS}:more"])
+def test_who_reads_metrics_needs_the_scope_for_that(users, scope):
+    answer = users("ann", scope=scope).get("/metrics")
+
+    assert_problem(answer, 403)
+    assert answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="{METRICS}"'
+
+
+def test_a_scraper_reads_metrics_and_is_no_operator(users):
+    scraper = users("prometheus", scope=METRICS)
+
+    assert scraper.get("/metrics").status == 200
+    assert_problem(scraper.get("/api/dead-letters"), 403)
+    assert_problem(scraper.call("POST", "/api/dead-letters/redrive", {"messageIds": ["m1"]}), 403)
+
+
+def test_any_user_reads_the_statistics(ann, bob):
+    ann.place()
+
+    assert bob.get("/api/statistics").body["acceptedPerMinute"] == 1
 
 
 def test_an_operator_lists_and_redrives_dead_letters(secure, users, ann, queues, database):

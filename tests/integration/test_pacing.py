@@ -375,7 +375,7 @@ def test_what_lanes_keep_in_redis_stays_an_hour_longer_than_it_is_needed(pacer, 
             assert waits[number] + 3590 < kept <= waits[number] + 3601
     pacer.start("unknown")
 
-    assert all(3590 < cache.pttl(key) / 1000 < 3600 + 180 for key in cache.scan_iter())
+    assert all(3590 < cache.pttl(key) / 1000 < 3600 + 180 for key in cache.scan_iter("pacing:*"))
 
 
 def test_an_order_that_snipers_moved_back_keeps_its_place_as_long_as_it_needs_it(make_engine, clock, cache):

@@ -33,8 +33,11 @@ RECEIVES_FROM = {
     "bury_order": {"OrdersDeadLetters", "SettlementsDeadLetters"},
 }
 POSTPONES = {"execute_order", "settle_orders", "replay_events"}
-COUNTS = {"api_handler": {"OrdersQueue"}, "recover_orders": EXECUTION}
-"""The queues whose length a function asks for: the health check, and recovery, to tell stopped orders from queued."""
+COUNTS = {
+    "api_handler": {*EXECUTION, "SettlementsQueue", "ReplaysQueue", "OrdersDeadLetters", "SettlementsDeadLetters"},
+    "recover_orders": EXECUTION,
+}
+"""The queues whose length a function asks for: the metrics, and recovery, to tell stopped orders from queued."""
 PUSHES = {
     *("api_handler", "websocket_message", "execute_order", "settle_orders"),
     *("replay_events", "bury_order", "watch_market", "dead_letters"),
