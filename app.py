@@ -25,7 +25,7 @@ from chalice.app import (
 
 from chalicelib.config import PRIORITY_SLOTS, check_template
 from chalicelib.engine import engine
-from chalicelib.observability import flush_metrics, logger, without_secrets
+from chalicelib.observability import about, flush_metrics, logger, without_secrets
 from chalicelib.orders.order import Order
 from chalicelib.queueing.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
 from chalicelib.release import take_part_in_deployment
@@ -64,6 +64,13 @@ that much longer, and asking once a minute costs next to nothing. An expired tok
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 EXECUTING_AT_ONCE = 10
 """The template makes this a parameter, ``QueueMaxConcurrent``, and sets it as reserved concurrency as well."""
+
+
+@app.middleware("all")
+def log_of_itself(event: Any, get_response: Callable[[Any], Any]) -> Any:
+    """Let each invocation say what its lines are about, and leave nothing of that to the next one."""
+    with about():
+        return get_response(event)
 
 
 @app.middleware("all")

@@ -1,8 +1,16 @@
-"""Structured logs and metrics: JSON lines for CloudWatch Logs, counts in its embedded metric format."""
+"""Structured logs and metrics: JSON lines for CloudWatch Logs, counts in its embedded metric format.
+
+Every line about an order has its ``orderId``, and one about several their ``orderIds``, so that one order's story can
+be told across all functions. Whoever begins to work on an order says so once, with ``about``: the lines of those who
+are called from there, and know nothing of orders, have the id as well.
+"""
 
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -11,6 +19,9 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "order-execution-engine"
 """The template gives each stack its own name, by which the alarms of two stages tell their orders apart."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 SHORTEST_SECRET = 8
 """A shorter one is left alone: it may be part of any word, and protects nothing."""
@@ -51,6 +62,39 @@ def _written(line: object) -> str:
 # An error's traceback is in the line once, as text.
 logger = Logger(service=SERVICE, json_serializer=_written, use_rfc3339=True, serialize_stacktrace=False)
 metrics = Metrics(namespace="OrderExecutionEngine", service=SERVICE)
+
+
+@contextmanager
+def about(**keys: object) -> Iterator[None]:
+    """Give these keys to every line that is logged within, unless it has them already.
+
+    They are this thread's; what it has done by others gets them through ``in_this_context``.
+    """
+    outside = dict(logger.thread_safe_get_current_keys())
+    logger.thread_safe_append_keys(**keys)
+    try:
+        yield
+    finally:
+        logger.thread_safe_clear_keys()
+        logger.thread_safe_append_keys(**outside)
+
+
+def about_from_here(**keys: object) -> None:
+    """Give these keys to every line until the ``about`` ends that this stands in; each invocation is one.
+
+    For what is known only on the way: also the line about an error that ends the way has them.
+    """
+    logger.thread_safe_append_keys(**keys)
+
+
+def in_this_context(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Return ``work`` as it is to be handed to another thread, for its lines to be about the same as this one's."""
+    context = copy_context()
+
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return context.copy().run(work, *args, **kwargs)
+
+    return run
 
 
 def count(name: str, value: float = 1) -> None:

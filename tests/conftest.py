@@ -1,8 +1,12 @@
 """A real Postgres and Redis, started once for all tests that need them and empty for each."""
 
+import io
+import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 import redis
 from psycopg.rows import dict_row
 
+from chalicelib.observability import logger
 from chalicelib.store.schema import migrate
 from infra.local.postgres import LocalPostgres
 from infra.local.redis import LocalRedis
@@ -32,6 +37,17 @@ def make_data_dir() -> Iterator[Callable[[], Path]]:
 def data_dir(make_data_dir: Callable[[], Path]) -> Path:
     """Return an empty folder for the servers of one test."""
     return make_data_dir()
+
+
+@pytest.fixture
+def log() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Return the lines that the engine has logged, each as JSON."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logger.registered_formatter)
+    logging.getLogger(logger.service).addHandler(handler)
+    yield lambda: [json.loads(line, parse_float=Decimal) for line in stream.getvalue().splitlines()]
+    logging.getLogger(logger.service).removeHandler(handler)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from chalicelib.execution.retries import Retries
-from chalicelib.observability import count, logger
+from chalicelib.observability import about, count, logger
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.queueing.dispatch import Dispatcher
-from chalicelib.queueing.sqs_batches import PoisonMessage, Record, order_id_of
+from chalicelib.queueing.sqs_batches import PoisonMessage, Record, order_id_of, subject_of
+from chalicelib.resources import ResourceUnavailable
 from chalicelib.store.dead_letters import DeadLetter, DeadLetterStore, QueueName
 from chalicelib.store.orders import OrderStore
 from chalicelib.streaming.publisher import Publisher
@@ -34,6 +35,14 @@ class DeadLetters:
         Raises:
             ResourceUnavailable: Postgres does not answer; the message stays where it is.
         """
+        with about(**subject_of(record)):
+            try:
+                self._bury(record)
+            except ResourceUnavailable as unavailable:
+                logger.warning(f"not buried yet: {unavailable}")
+                raise
+
+    def _bury(self, record: Record) -> None:
         # Two dead-letter queues, whose names CloudFormation makes from those in the template.
         queue: QueueName = "settlements" if "settlements" in record.queue.lower() else "orders"
         order_id, order = None, None
@@ -44,7 +53,7 @@ class DeadLetters:
             reason = known if order is not None else f"there is no order {order_id}"
         except PoisonMessage as poison:
             reason = str(poison)
-        logger.error(f"dead letter: {reason}", orderId=order_id, messageId=record.message_id)
+        logger.error(f"dead letter: {reason}")
         count("DeadLetters")
         self.letters.bury(message_id=record.message_id, queue=queue, body=record.text, order_id=order_id, reason=reason)
         if order is not None and (is_terminal(order.status) or not self.retries.give_up(order, reason).moved):
@@ -59,13 +68,17 @@ class DeadLetters:
         """Put these dead letters, or all, back on their queues; return which."""
         letters = self.letters.waiting(message_ids)
         for letter in letters:
-            order = self.store.find(letter.order_id) if letter.order_id else None
-            if order is None:
-                self.dispatcher.send_back(letter.queue, letter.body)
-            elif (revived := self.letters.revive(order)) is not None:
-                self.publisher.publish(revived)
-                self.dispatcher.send(revived.order)
-            else:
-                self.dispatcher.pass_on(order)
-            self.letters.mark_redriven(letter.message_id)
+            with about(orderId=letter.order_id, messageId=letter.message_id):
+                self._redrive(letter)
         return letters
+
+    def _redrive(self, letter: DeadLetter) -> None:
+        order = self.store.find(letter.order_id) if letter.order_id else None
+        if order is None:
+            self.dispatcher.send_back(letter.queue, letter.body)
+        elif (revived := self.letters.revive(order)) is not None:
+            self.publisher.publish(revived)
+            self.dispatcher.send(revived.order)
+        else:
+            self.dispatcher.pass_on(order)
+        self.letters.mark_redriven(letter.message_id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from chalicelib.clock import Clock
+from chalicelib.observability import about_from_here
 from chalicelib.orders.order import Order
 from chalicelib.orders.request import OrderRequest
 from chalicelib.queueing.dispatch import Dispatcher
@@ -60,6 +61,7 @@ class Intake:
                 same key finds it.
         """
         order = self._new_order(request)
+        about_from_here(orderId=order.order_id)
         in_time = order.expires_at is None or order.expires_at > order.created_at
         wait = self.user_limit.take(order.user_id)
         if wait and order.client_order_id is None:
@@ -105,6 +107,7 @@ class Intake:
         if found is None:
             raise ResourceUnavailable("Postgres", "an order that was there is gone")
         earlier, earlier_digest = found
+        about_from_here(orderId=earlier.order_id)
         if earlier_digest != digest:
             raise IdempotencyConflict(f"{order.client_order_id!r} was used for another order: {earlier.order_id}")
         before_publishing(earlier.order_id)

@@ -58,7 +58,8 @@ class Recovery:
             )
             if stopped:
                 self.dispatcher.send_stopped(stopped)
-                logger.warning(f"{len(stopped)} stopped orders were put back on their queues")
+                order_ids = [order.order_id for order in stopped]
+                logger.warning(f"{len(stopped)} stopped orders were put back on their queues", orderIds=order_ids)
                 count("OrdersRecovered", len(stopped))
             recovered += len(stopped)
             if len(stopped) < RECOVERED_AT_ONCE:

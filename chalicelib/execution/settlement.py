@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from chalicelib.clock import Clock
 from chalicelib.execution.retries import Retries
-from chalicelib.observability import logger
+from chalicelib.observability import about, logger
 from chalicelib.orders.order import Order
 from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapOutcome, SwapStatus
 from chalicelib.orders.tokens import EXACT, round_price
@@ -74,7 +74,8 @@ class Settlement:
         try:
             statuses = self.chain.statuses(in_flight.keys())
         except VenueUnavailable as unavailable:
-            logger.warning(f"{len(in_flight)} swaps not looked at: {unavailable}")
+            order_ids = [order.order_id for order, _ in in_flight.values()]
+            logger.warning(f"{len(in_flight)} swaps not looked at: {unavailable}", orderIds=order_ids)
             return
         landed: list[Fill] = []
         for tx_hash, (order, swap) in list(in_flight.items()):
@@ -99,17 +100,19 @@ class Settlement:
             self._pass_on(order_id)
 
     def _end_try(self, order: Order, swap: EndedSwap, error: str) -> None:
-        ended = self.retries.end_try(order, error, ended_swap=swap)
-        if not ended.moved:
-            self._pass_on(order.order_id)
-        elif ended.delay is not None:
-            self.dispatcher.send(order, ended.delay.total_seconds())
+        with about(orderId=order.order_id):
+            ended = self.retries.end_try(order, error, ended_swap=swap)
+            if not ended.moved:
+                self._pass_on(order.order_id)
+            elif ended.delay is not None:
+                self.dispatcher.send(order, ended.delay.total_seconds())
 
     def _pass_on(self, order_id: str) -> None:
         """Pass an order on that is settled already: by somebody else, or by us and the answer was lost."""
-        order = self.store.find(order_id)
-        if order is not None:
-            self.dispatcher.pass_on(order)
+        with about(orderId=order_id):
+            order = self.store.find(order_id)
+            if order is not None:
+                self.dispatcher.pass_on(order)
 
     def _send_again(self, in_flight: Collection[InFlight]) -> None:
         for order, swap in in_flight:

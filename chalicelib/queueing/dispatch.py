@@ -71,7 +71,8 @@ class Dispatcher:
                 self._queue(order_type).send_all(_messages(order_ids), waits)
                 farthest = max(farthest, *waits)
         except ResourceUnavailable as unavailable:
-            logger.warning(f"recovery will queue what was triggered: {unavailable}", orders=len(orders))
+            order_ids = [order.order_id for order in orders]
+            logger.warning(f"recovery will queue what was triggered: {unavailable}", orderIds=order_ids)
         return farthest
 
     def send_submitted(self, order: Order) -> None:

@@ -216,7 +216,7 @@ class Pacer:
                 waits += [int(wait) / 1_000_000 for wait in self._redis.run(_TAKE_TURNS, keys, arguments)]
         except ResourceUnavailable as error:
             unpaced = order_ids[len(waits) :]
-            logger.warning(f"unpaced: {error}", orderId=unpaced[0], orders=len(unpaced))
+            logger.warning(f"{len(unpaced)} orders are unpaced: {error}", orderIds=list(unpaced))
             waits += [0.0] * len(unpaced)
         return waits
 

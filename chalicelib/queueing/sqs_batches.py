@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.exact_json import decode_json
-from chalicelib.observability import logger
+from chalicelib.observability import about, logger
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.sqs import Queue
 
@@ -79,24 +79,29 @@ def work_off(records: Collection[Record], queue: Queue, work: Callable[[Record],
     """
     unfinished = []
     for record in records:
-        try:
-            delay = work(record)
-        except ResourceUnavailable as unavailable:
-            logger.warning(f"message {record.message_id} given back: {unavailable}")
-            delay = outage_pause(record)
-        except PoisonMessage as poison:
-            logger.error(f"message {record.message_id} is poison: {poison}")
-            _postpone(record, queue, POISON_PAUSE)
-            unfinished.append(record)
-            continue
-        except Exception:
-            logger.exception(f"message {record.message_id} cannot be worked on", body=record.text)
-            unfinished.append(record)
-            continue
-        if delay is not None and not _replaced(record, queue, delay):
-            _postpone(record, queue, delay)
-            unfinished.append(record)
+        with about(**subject_of(record)):
+            if not _is_worked_off(record, queue, work):
+                unfinished.append(record)
     return _failures(unfinished)
+
+
+def _is_worked_off(record: Record, queue: Queue, work: Callable[[Record], float | None]) -> bool:
+    """Work on a record; return whether its message is done with."""
+    try:
+        delay = work(record)
+    except ResourceUnavailable as unavailable:
+        logger.warning(f"message {record.message_id} given back: {unavailable}")
+        delay = outage_pause(record)
+    except PoisonMessage as poison:
+        _refuse(record, queue, poison)
+        return False
+    except Exception:
+        logger.exception(f"message {record.message_id} cannot be worked on", body=record.text)
+        return False
+    if delay is None or _replaced(record, queue, delay):
+        return True
+    _postpone(record, queue, delay)
+    return False
 
 
 def outage_pause(record: Record) -> float:
@@ -118,21 +123,25 @@ def work_off_together(
         try:
             by_order.setdefault(order_id_of(record), []).append(record)
         except PoisonMessage as poison:
-            logger.error(f"message {record.message_id} is poison: {poison}")
-            _postpone(record, queue, POISON_PAUSE)
+            with about(**subject_of(record)):
+                _refuse(record, queue, poison)
             unfinished.append(record)
     try:
         delays: Mapping[str, float] = work(by_order.keys())
     except ResourceUnavailable as unavailable:
-        logger.warning(f"{len(by_order)} orders given back: {unavailable}")
+        logger.warning(f"{len(by_order)} orders given back: {unavailable}", orderIds=list(by_order))
         by_order = {
             order_id: [record for record in same if not _replaced(record, queue, outage_pause(record))]
             for order_id, same in by_order.items()
         }
         delays = {order_id: outage_pause(same[0]) for order_id, same in by_order.items() if same}
+    except Exception:
+        logger.exception(f"{len(by_order)} orders cannot be worked on", orderIds=list(by_order))
+        raise
     for order_id, delay in delays.items():
         for record in by_order[order_id]:
-            _postpone(record, queue, delay)
+            with about(**subject_of(record)):
+                _postpone(record, queue, delay)
             unfinished.append(record)
     return _failures(unfinished)
 
@@ -148,11 +157,24 @@ def _replaced(record: Record, queue: Queue, delay: float) -> bool:
     return True
 
 
+def _refuse(record: Record, queue: Queue, poison: PoisonMessage) -> None:
+    logger.error(f"message {record.message_id} is poison: {poison}")
+    _postpone(record, queue, POISON_PAUSE)
+
+
 def _postpone(record: Record, queue: Queue, delay: float) -> None:
     try:
         queue.postpone(record.receipt_handle, delay)
     except ResourceUnavailable as unavailable:
         logger.warning(f"message {record.message_id} comes back when its visibility ends: {unavailable}")
+
+
+def subject_of(record: Record) -> dict[str, str]:
+    """Return what the lines are about that are logged while a record is worked on."""
+    try:
+        return {"messageId": record.message_id, "orderId": order_id_of(record)}
+    except PoisonMessage:
+        return {"messageId": record.message_id}
 
 
 def _failures(records: Collection[Record]) -> BatchAnswer:

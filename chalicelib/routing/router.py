@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from chalicelib.observability import logger
+from chalicelib.observability import in_this_context, logger
 from chalicelib.orders import events
 from chalicelib.orders.events import EventDraft, VenueQuote
 from chalicelib.orders.order import Side, Trade
@@ -102,7 +102,7 @@ class Router:
         return bool(self.market_prices([(trade.token_in, trade.token_out)]))
 
     def _get_spots(self, pairs: Collection[str]) -> list[Mapping[str, Spot]]:
-        asked = {name: self._pool.submit(venue.spot, pairs) for name, venue in self._venues.items()}
+        asked = {name: self._pool.submit(in_this_context(venue.spot), pairs) for name, venue in self._venues.items()}
         spots: list[Mapping[str, Spot]] = []
         errors: dict[str, str] = {}
         for name, answer in asked.items():
@@ -119,7 +119,10 @@ class Router:
 
     def _get_quotes(self, trade: Trade, attempt: int) -> tuple[list[Quote], dict[str, str], bool]:
         """Return the quotes, the errors by venue, and whether every error was final."""
-        asked = {name: self._pool.submit(venue.quote, trade, attempt) for name, venue in self._venues.items()}
+        asked = {
+            name: self._pool.submit(in_this_context(venue.quote), trade, attempt)
+            for name, venue in self._venues.items()
+        }
         quotes: list[Quote] = []
         errors: dict[str, str] = {}
         final = True

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.clock import Clock
 from chalicelib.exact_json import encode_json
-from chalicelib.observability import count, logger
+from chalicelib.observability import about, count, in_this_context, logger
 from chalicelib.orders.events import OrderEvent, Step
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.resources import ResourceUnavailable
@@ -44,6 +44,10 @@ class Publisher:
 
     def publish(self, step: Step) -> None:
         """Log, count and push one committed step."""
+        with about(orderId=step.order.order_id):
+            self._publish(step)
+
+    def _publish(self, step: Step) -> None:
         order, event = step
         _record(step)
         try:
@@ -84,7 +88,7 @@ class Publisher:
         try:
             self._replays.send_all(messages, [CATCH_UP_SECONDS] * len(messages))
         except ResourceUnavailable as unavailable:
-            logger.warning(f"viewers catch up when they reconnect: {unavailable}", orders=list(order_ids)[:10])
+            logger.warning(f"viewers catch up when they reconnect: {unavailable}", orderIds=list(order_ids))
 
     def replay(self, order_id: str, connection_id: str, *, opening: bool = False) -> bool:
         """Bring a viewer up to date that was added for a replay; False when there is no such order.
@@ -133,7 +137,7 @@ class Publisher:
                 serve(viewer)
             return
         with ThreadPoolExecutor(min(len(viewers), PUSH_THREADS)) as pool:
-            list(pool.map(serve, viewers))
+            list(pool.map(in_this_context(serve), viewers))
 
     def _serve_event(self, viewer: Viewer, event: OrderEvent) -> None:
         """Serve the event at hand; what lies between the viewer's cursor and it is read from the history."""

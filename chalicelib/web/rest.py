@@ -11,7 +11,7 @@ from chalicelib.exact_json import encode_json
 from chalicelib.execution.cancellation import Cancellation
 from chalicelib.execution.dead_letters import DeadLetters
 from chalicelib.execution.intake import Intake
-from chalicelib.observability import logger
+from chalicelib.observability import about_from_here, logger
 from chalicelib.orders.order import Order
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.routing.router import Router
@@ -95,6 +95,7 @@ class Rest:
             RequestError: 400 for an id that is none, 404 for one that is not known.
         """
         order_id = read_order_id(order_id)
+        about_from_here(orderId=order_id)
         try:
             if state := self.viewers.read_state(order_id, caller.user_id):
                 return state
@@ -118,6 +119,7 @@ class Rest:
             NotCancellable: it is too late.
         """
         order_id = read_order_id(order_id)
+        about_from_here(orderId=order_id)
         order = self.cancellation.cancel(order_id, caller.user_id)
         if order is None:
             raise unknown_order(order_id)
@@ -156,6 +158,7 @@ class Rest:
             RequestError: 400 for an id that is none, 404 for one that is not known.
         """
         order_id = read_order_id(order_id)
+        about_from_here(orderId=order_id)
         events = self.store.events(order_id, owner=caller.user_id)
         if not events:
             raise unknown_order(order_id)

@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib.clock import Clock
 from chalicelib.execution.intake import Intake
-from chalicelib.observability import logger
+from chalicelib.observability import about_from_here, logger
 from chalicelib.rate_limit import RateLimit
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.sqs import Queue
@@ -71,6 +71,7 @@ class Sockets:
         message: dict[str, Any] = {"connectionId": connection_id}
         try:
             message["orderId"] = order_id = read_order_id(query["orderId"])
+            about_from_here(orderId=order_id)
             after_seq = read_seq(query.get("afterSeq", "0"))
             # Before it listens: a viewer is served by whoever publishes next, and nobody asks again whose it is.
             if caller is not ANYBODY and self.store.find(order_id, caller.user_id) is None:
@@ -170,6 +171,7 @@ class Sockets:
     def _subscribe(self, connection_id: str, caller: Caller, values: dict[str, Any]) -> None:
         order_id, after_seq = read_order_id(values.pop("orderId", None)), read_seq(values.pop("afterSeq", 0))
         _refuse_leftovers(values)
+        about_from_here(orderId=order_id)
         if self.store.find(order_id, caller.user_id) is None:
             raise unknown_order(order_id)
         if not self.viewers.add(order_id, connection_id, after_seq, replay=True):
@@ -179,6 +181,7 @@ class Sockets:
     def _unsubscribe(self, connection_id: str, values: dict[str, Any]) -> None:
         order_id = read_order_id(values.pop("orderId", None))
         _refuse_leftovers(values)
+        about_from_here(orderId=order_id)
         if not self.viewers.remove(order_id, connection_id):
             raise RequestError(HTTPStatus.NOT_FOUND, f"This connection does not listen to order {order_id}.")
         self.publisher.send(connection_id, {"event": "unsubscribed", "orderId": order_id})

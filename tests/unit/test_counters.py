@@ -17,4 +17,4 @@ def test_every_event_that_an_order_may_have_is_counted():
 
 
 def test_the_version_is_the_projects():
-    assert VERSION == tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    assert tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"] == VERSION

@@ -1,24 +1,11 @@
 """What is written to the log."""
 
-import io
-import json
-import logging
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 
-from chalicelib.observability import conceal, logger, redacted
-
-
-@pytest.fixture
-def log():
-    """Return the lines that are written, each as JSON."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logger.registered_formatter)
-    logging.getLogger(logger.service).addHandler(handler)
-    yield lambda: [json.loads(line, parse_float=Decimal) for line in stream.getvalue().splitlines()]
-    logging.getLogger(logger.service).removeHandler(handler)
+from chalicelib.observability import about, about_from_here, conceal, in_this_context, logger, redacted
 
 
 def test_an_error_is_written_in_one_line_with_its_traceback_and_what_it_is_about(log):
@@ -52,3 +39,60 @@ def test_a_secret_is_found_as_json_writes_it(log):
     logger.warning('it says quote"and\\slash')
 
     assert log()[0]["message"] == "it says ***"
+
+
+def order_ids(log):
+    return [line.get("orderId") for line in log()]
+
+
+def test_lines_say_what_they_are_about_until_that_ends(log):
+    logger.info("before")
+    with about(orderId="1"):
+        logger.info("of the first")
+        with about(orderId="2"):
+            logger.info("of the second")
+        logger.info("of the first again")
+    logger.info("after")
+
+    assert order_ids(log) == [None, "1", "2", "1", None]
+
+
+def test_a_line_that_names_its_order_itself_is_about_that(log):
+    with about(orderId="1"):
+        logger.info("of another", orderId="2")
+
+    assert order_ids(log) == ["2"]
+
+
+def test_what_was_found_out_on_the_way_is_known_until_the_way_ends_also_in_an_error(log):
+    def fail():
+        about_from_here(orderId="1")
+        raise ValueError
+
+    with about():
+        try:
+            fail()
+        except ValueError:
+            logger.warning("failed")
+    logger.info("after")
+
+    assert order_ids(log) == ["1", None]
+
+
+def test_an_error_leaves_nothing_behind(log):
+    with pytest.raises(ZeroDivisionError), about(orderId="1"):
+        raise ZeroDivisionError
+    logger.info("after")
+
+    assert order_ids(log) == [None]
+
+
+def test_threads_are_about_what_they_were_given(log):
+    with ThreadPoolExecutor(1) as pool:
+        with about(orderId="1"):
+            pool.submit(in_this_context(logger.info), "with it").result()
+            pool.submit(logger.info, "without it").result()
+        with about(orderId="2"):
+            pool.submit(in_this_context(logger.info), "another").result()
+
+    assert order_ids(log) == ["1", None, "2"]
