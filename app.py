@@ -222,19 +222,36 @@ def contract() -> bytes:
     return engine().contract
 
 
-@app.route("/", methods=METHODS)
+@app.route("/", methods=["GET"])
+@answered
+def console() -> Answer:
+    from chalicelib.web.console_page import console_page
+
+    return console_page(engine().settings, current_request().context.get("path", "/"), query())
+
+
+@app.route("/console/{version}/{file}", methods=["GET"])
+@answered
+def console_file(version: str, file: str) -> Answer:
+    from chalicelib.web.console_page import console_asset
+
+    return console_asset(version, file)
+
+
+@app.route("/", methods=[method for method in METHODS if method not in ("GET", "OPTIONS")])
 @app.route("/{proxy+}", methods=METHODS)
 @answered
 def not_served(**_path: str) -> NoReturn:
     """Refuse whatever no other route serves; API Gateway itself would speak of a missing authentication token."""
     request = current_request()
     path = request.to_original_event()["path"]
-    routes = {pattern: methods_of(pattern) for pattern in app.routes if pattern not in ("/", "/{proxy+}")}
+    routes = {pattern: methods_of(pattern) for pattern in app.routes}
     raise wrong_address(request.method, path, methods_served(path, routes))
 
 
 def methods_of(pattern: str) -> list[str]:
-    return [method for method in app.routes[pattern] if method != "OPTIONS"]
+    served = {method: route.view_function for method, route in app.routes[pattern].items() if method != "OPTIONS"}
+    return [method for method, view in served.items() if view is not not_served]
 
 
 @answered
@@ -257,7 +274,8 @@ for _pattern in [pattern for pattern in app.routes if "OPTIONS" not in app.route
 @app.on_ws_connect(name="ws_connect")
 @connected
 def ws_connect(event: WebsocketEvent) -> None:
-    refuse_foreign_page(engine().settings.cors_origins, event.to_dict().get("headers") or {})
+    settings = engine().settings
+    refuse_foreign_page(settings.cors_origins, settings.own_origin, event.to_dict().get("headers") or {})
     engine().sockets.connect(event.connection_id, event.to_dict().get("queryStringParameters") or {})
 
 

@@ -37,6 +37,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
 _IMPLIED_PORT = re.compile(r"http://.*:80|https://.*:443")
 """Which a browser leaves out: with it an origin would never be the same."""
+_AN_ORIGIN = "https://app.example.com, in lower case, without a path or an implied port"
 _UNREADABLE = re.compile(r"\s|%(?![0-9A-Fa-f]{2})")
 _URL_HINT = "what is special in a password is written as %40 for @"
 """A client that cannot read a URL would repeat a part of it in its error: the part with the password."""
@@ -93,6 +94,12 @@ class Settings:
     """Whom a token must be meant for: any of these."""
     auth_algorithms: tuple[str, ...]
     """What a token may be signed with."""
+    console_client_id: str
+    """As which client of the issuer the console signs users in; without one it takes pasted tokens only."""
+    console_scopes: str
+    """What the console asks the issuer for, with spaces."""
+    console_token_origin: str
+    """Where the issuer gives the console tokens, if not at its own origin."""
     cors_origins: tuple[str, ...]
     """Pages of these origins may call the API and open WebSockets in a browser."""
     orders_queue_url: str
@@ -101,6 +108,12 @@ class Settings:
     replays_queue_url: str
     orders_dead_letters_url: str
     settlements_dead_letters_url: str
+
+    @property
+    def own_origin(self) -> str:
+        """The origin of the console, where REST and WebSocket are reached at one host: that of ``websocket_url``."""
+        parts = urlsplit(self.websocket_url)
+        return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}"
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -143,6 +156,9 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         auth_issuer=read.issuer("AUTH_ISSUER"),
         auth_audience=read.names("AUTH_AUDIENCE"),
         auth_algorithms=read.some_of("AUTH_ALGORITHMS", AUTH_ALGORITHMS, default="RS256"),
+        console_client_id=read.text("CONSOLE_CLIENT_ID"),
+        console_scopes=read.text("CONSOLE_SCOPES", default="openid"),
+        console_token_origin=read.origin("CONSOLE_TOKEN_ORIGIN"),
         cors_origins=read.origins("CORS_ORIGINS"),
         orders_queue_url=read.text("ORDERS_QUEUE_URL"),
         priority_queue_url=read.text("PRIORITY_QUEUE_URL"),
@@ -258,12 +274,18 @@ class _Reader:
 
     def origins(self, name: str) -> tuple[str, ...]:
         """Return the origins of a list, each as a browser sends it; ``*`` is none, and nor is ``null``."""
-        origins = tuple(part.strip() for part in self.text(name).split(",") if part.strip())
+        origins = self.names(name)
         for origin in origins:
-            if not _ORIGIN.fullmatch(origin) or _IMPLIED_PORT.fullmatch(origin):
-                allowed = "origins such as https://app.example.com, in lower case, without a path or an implied port"
-                self._refuse(name, origin, f"a list, with commas, of {allowed}")
+            if not _is_origin(origin):
+                self._refuse(name, origin, f"a list, with commas, of origins such as {_AN_ORIGIN}")
         return origins
+
+    def origin(self, name: str) -> str:
+        """Return an origin as a browser writes it, or nothing."""
+        value = self.text(name)
+        if value and not _is_origin(value):
+            self._refuse(name, value, f"an origin such as {_AN_ORIGIN}")
+        return value
 
     def _first(self, names: tuple[str, ...], default: str) -> tuple[str, str]:
         """Return the first variable that is set; an empty one counts as absent."""
@@ -294,6 +316,10 @@ class _Reader:
 
     def _refuse(self, name: str, value: str, allowed: str, hint: str = "") -> None:
         self.problems.append(f"{name}={value!r} cannot be used: allowed is {allowed}" + (f" ({hint})" if hint else ""))
+
+
+def _is_origin(value: str) -> bool:
+    return bool(_ORIGIN.fullmatch(value)) and not _IMPLIED_PORT.fullmatch(value)
 
 
 def _is_url(value: str, schemes: tuple[str, ...]) -> bool:

@@ -9,8 +9,8 @@ from functools import cache, cached_property
 
 from chalicelib.clock import Clock
 from chalicelib.config import Settings, current_settings
-from chalicelib.exact_json import encode_json
 from chalicelib.counters import Counters
+from chalicelib.exact_json import encode_json
 from chalicelib.execution.cancellation import Cancellation
 from chalicelib.execution.dead_letters import DeadLetters
 from chalicelib.execution.executor import Executor

@@ -3,7 +3,8 @@
 A browser asks before it lets a page of one origin read what another answers (CORS, https://fetch.spec.whatwg.org); it
 does not ask before it opens a WebSocket, so there the server has to look at ``Origin`` itself (RFC 6455, 10.2). Both
 go by the same list of exact origins, ``CORS_ORIGINS``. It is empty by default: then no page of another origin reads an
-answer, and WebSockets are not looked at, because clients that are no browsers are all there should be.
+answer, and WebSockets are not looked at, because the engine's own console and clients that are no browsers are all
+there should be.
 
 Only browsers are bound by this. Who the user is, and what is theirs, is decided elsewhere.
 """
@@ -50,12 +51,12 @@ def preflight_headers(origins: Collection[str], origin: str | None, methods: Col
     }
 
 
-def refuse_foreign_page(origins: Collection[str], headers: Mapping[str, str]) -> None:
-    """Refuse a WebSocket that a page of another origin opens, where a list says which may.
+def refuse_foreign_page(origins: Collection[str], own: str, headers: Mapping[str, str]) -> None:
+    """Refuse a WebSocket that a page of another origin than the engine's ``own`` opens, where a list says which may.
 
     Raises:
-        RequestError: 403, for an ``Origin`` that is not one of ``origins``.
+        RequestError: 403, for an ``Origin`` that is neither.
     """
     origin = next((value for name, value in headers.items() if name.lower() == "origin"), None)
-    if origins and origin is not None and origin not in origins:
+    if origins and origin is not None and origin not in (own, *origins):
         raise RequestError(HTTPStatus.FORBIDDEN, f"Pages of {shown(origin)} may not open a WebSocket here.")
