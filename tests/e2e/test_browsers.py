@@ -23,6 +23,7 @@ EVIL = {"Origin": "https://evil.example"}
         ("/api/quotes", "GET"),
         ("/api/launches", "POST"),
         ("/health", "GET"),
+        ("/", "GET"),
     ],
 )
 def test_preflight_tells_an_allowed_page_what_it_may_do_and_any_other_nothing(

@@ -183,7 +183,7 @@ def test_quote_beyond_the_liquidity_is_refused(client: Client, pair: tuple[str, 
     assert_problem(answer, 422)
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/api", "/api/orders/a/b", "/%00", "/ws/more"])
+@pytest.mark.parametrize("path", ["/nowhere", "/console/0/main.js", "/api", "/api/orders/a/b", "/%00", "/ws/more"])
 def test_path_that_is_not_served_is_not_found(client: Client, path: str) -> None:
     assert_problem(client.get(path), 404)
 
@@ -194,6 +194,7 @@ def test_path_that_is_not_served_is_not_found(client: Client, path: str) -> None
         ("PUT", "/api/orders", "GET, POST"),
         ("POST", "/api/quotes", "GET"),
         ("DELETE", "/health", "GET"),
+        ("POST", "/", "GET"),
         ("PATCH", f"/orders/{UNKNOWN_ORDER}", "DELETE, GET"),
     ],
 )

@@ -20,8 +20,14 @@ from tests.integration.cloud import CONTEXT, NO_DATABASE, NO_REDIS, Socket, at_o
 from tests.integration.conftest import Answer, Api
 from tests.issuer import LocalIssuer, private_key
 
-FOR_EVERYBODY = {("GET", "/health"), ("GET", "/openapi.json"), ("POST", "/api/launches")}
+FOR_EVERYBODY = {
+    ("GET", "/health"),
+    ("GET", "/openapi.json"),
+    ("POST", "/api/launches"),
+    ("GET", "/console/{version}/{file}"),
+}
 FOR_EVERYBODY |= {(method, path) for method in app.METHODS for path in ("/", "/{proxy+}")}
+SERVED_TO_EVERYBODY = {("GET", "/health"): 200, ("GET", "/openapi.json"): 200, ("GET", "/"): 200, ("OPTIONS", "/"): 204}
 # A browser sends no token with a preflight, which says only what a path is served for.
 PREFLIGHTS = {("OPTIONS", path) for path in app.app.routes}
 ROUTES = [(method, path) for path, methods in app.app.routes.items() for method in methods]
@@ -103,7 +109,7 @@ def gateway_event(method: str, path: str, authorizer: dict[str, str] | None = No
         "httpMethod": method,
         "path": path.replace("{order_id}", UNKNOWN_ORDER),
         "requestContext": context,
-        "pathParameters": {"order_id": UNKNOWN_ORDER},
+        "pathParameters": dict.fromkeys(("order_id", "version", "file", "proxy"), UNKNOWN_ORDER),
         "headers": {"Content-Type": "application/json"},
         "multiValueQueryStringParameters": None,
         "stageVariables": None,
@@ -215,9 +221,11 @@ def test_the_order_of_another_user_looks_like_one_that_does_not_exist(
 
 @every(sorted(FOR_EVERYBODY - {("POST", "/api/launches")}))
 def test_what_is_for_everybody_needs_no_token(secure, method, path):
-    event = gateway_event(method, path) | {"pathParameters": {"proxy": "x"}}
+    status = 405 if path == "/" else 404
 
-    assert app.app(event, CONTEXT)["statusCode"] == (404 if path in ("/", "/{proxy+}") else 200)
+    assert app.app(gateway_event(method, path), CONTEXT)["statusCode"] == SERVED_TO_EVERYBODY.get(
+        (method, path), status
+    )
 
 
 @every(sorted(PREFLIGHTS - FOR_EVERYBODY))

@@ -10,8 +10,16 @@ from tests.builders import UNKNOWN_ORDER, order_body
 from tests.integration.cloud import CONTEXT, NO_DATABASE, Socket
 
 ORIGIN = "https://app.example.com"
+CONSOLE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self' ws://localhost:3000; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 ROUTES = {pattern: sorted({*methods} - {"OPTIONS"}) for pattern, methods in app.app.routes.items()}
-SERVED = {pattern: methods for pattern, methods in ROUTES.items() if pattern not in ("/", "/{proxy+}")}
+PAGE = ("GET", "/")
+SERVED = {
+    "/": ["GET"],
+    **{pattern: methods for pattern, methods in ROUTES.items() if pattern not in ("/", "/{proxy+}")},
+}
 
 
 def call(method, pattern, **headers):
@@ -65,7 +73,10 @@ def test_browsers_are_told_what_keeps_an_answer_from_being_anything_else():
 def test_every_answer_of_every_route_is_protected(method, pattern):
     _, headers, _ = call(method, pattern)
 
-    assert_protected(headers)
+    if (method, pattern) == PAGE:
+        assert headers.items() >= {**SECURITY_HEADERS, "Content-Security-Policy": CONSOLE_POLICY}.items()
+    else:
+        assert_protected(headers)
 
 
 @pytest.mark.usefixtures("engine")
@@ -161,9 +172,12 @@ def test_without_a_list_no_answer_speaks_of_origins(api, origin):
 
 
 @pytest.mark.parametrize(
-    ("origin", "status"), [(None, 200), (ORIGIN, 200), ("https://evil.example", 403), ("null", 403)]
+    ("origin", "status"),
+    [(None, 200), (ORIGIN, 200), ("http://localhost:3000", 200), ("https://evil.example", 403), ("null", 403)],
 )
-def test_only_allowed_pages_and_what_is_no_page_may_open_a_websocket(api, one_origin, connections, origin, status):
+def test_only_allowed_pages_the_console_and_what_is_no_page_may_open_a_websocket(
+    api, one_origin, connections, origin, status
+):
     socket = Socket(connections)
     order_id = api.place()
 

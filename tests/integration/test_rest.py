@@ -92,6 +92,8 @@ def test_an_unknown_method_is_answered_as_a_problem(api):
         ("PUT", "/api/orders/execute", 405, "POST"),
         ("DELETE", "/api/orders", 405, "GET, POST"),
         ("POST", "/api/orders/7", 405, "DELETE, GET"),
+        ("POST", "/", 405, "GET"),
+        ("POST", "/console/1/main.js", 405, "GET"),
     ],
 )
 def test_an_address_that_is_not_served_is_answered_as_a_problem(engine, method, path, status, allowed):

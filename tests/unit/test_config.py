@@ -120,6 +120,24 @@ def test_an_origin_that_no_browser_sends_or_that_stands_for_many_is_refused(orig
     assert problem.startswith(f"CORS_ORIGINS={origin!r} cannot be used: allowed is a list")
 
 
+@pytest.mark.parametrize("origin", ["*", "https://login.example.com/", "https://a.example,https://b.example"])
+def test_where_the_console_gets_its_tokens_is_one_origin(origin):
+    (problem,) = problems(CONSOLE_TOKEN_ORIGIN=origin)
+
+    assert problem.startswith(f"CONSOLE_TOKEN_ORIGIN={origin!r} cannot be used: allowed is an origin such as https://")
+
+
+@pytest.mark.parametrize(
+    ("websocket_url", "origin"),
+    [
+        ("ws://localhost:3000/ws", "http://localhost:3000"),
+        ("wss://trade.example.com/ws", "https://trade.example.com"),
+    ],
+)
+def test_the_consoles_own_origin_is_that_of_the_websockets(websocket_url, origin):
+    assert load_settings({"WEBSOCKET_URL": websocket_url}).own_origin == origin
+
+
 def test_an_empty_variable_counts_as_absent():
     assert load_settings({"PORT": "", "MOCK_SEED": "  ", "DATABASE_URL": ""}) == load_settings({})
 

@@ -128,7 +128,9 @@ def test_the_packaged_api_asks_the_authorizer_about_all_but_what_is_for_everybod
     preflights = {("options", path) for _, path in operations_of(packaged)}
     (authorizer,) = definition_of(packaged)["securityDefinitions"].values()
 
-    assert {path for _, path in unasked - preflights} == {"/health", "/api/launches", "/", "/{proxy+}"}
+    assert {path for _, path in unasked - preflights} == {
+        *("/health", "/api/launches", "/", "/console/{version}/{file}", "/{proxy+}"),
+    }
     assert preflights <= unasked
     assert authorizer["name"] == "Authorization"
     assert "${Authorize.Arn}" in json.dumps(authorizer["x-amazon-apigateway-authorizer"])

@@ -375,27 +375,34 @@ def test_every_new_version_of_the_code_migrates():
 def test_clients_meet_rest_and_websocket_on_one_host_with_the_laptops_paths():
     edge = SINGLE["PublicEdge"]["Properties"]["DistributionConfig"]
     rest, websocket = edge["Origins"]
-    (socket_behaviour,) = edge["CacheBehaviors"]
+    socket_behaviour, console_behaviour = edge["CacheBehaviors"]
 
     assert rest["OriginPath"] == f"/{CONFIG['api_gateway_stage']}"
     assert "OriginPath" not in websocket  # its stage is what follows the host: /ws
     assert edge["DefaultCacheBehavior"]["TargetOriginId"] == rest["Id"]
     assert (socket_behaviour["PathPattern"], socket_behaviour["TargetOriginId"]) == ("/ws", websocket["Id"])
+    assert (console_behaviour["PathPattern"], console_behaviour["TargetOriginId"]) == ("/console/*", rest["Id"])
     assert SINGLE["WebsocketAPIStage"]["Properties"]["StageName"] == "ws"
 
 
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 
 
-def test_the_public_host_caches_nothing_and_speaks_tls_only():
+def test_the_public_host_keeps_the_consoles_files_and_nothing_else_and_speaks_tls_only():
     edge = SINGLE["PublicEdge"]["Properties"]["DistributionConfig"]
 
     for behaviour in (edge["DefaultCacheBehavior"], *edge["CacheBehaviors"]):
         assert behaviour["ViewerProtocolPolicy"] == "https-only"
-        assert behaviour["CachePolicyId"] == CACHING_DISABLED
-        assert behaviour["OriginRequestPolicyId"] == ALL_VIEWER_EXCEPT_HOST_HEADER
         assert {"GET", "POST", "DELETE", "OPTIONS"} <= set(behaviour["AllowedMethods"])
+        if behaviour.get("PathPattern") == "/console/*":
+            # Neither a header nor a query of who asks reaches the API: a file is the same for all.
+            assert (behaviour["CachePolicyId"], behaviour["Compress"]) == (CACHING_OPTIMIZED, True)
+            assert "OriginRequestPolicyId" not in behaviour
+        else:
+            assert behaviour["CachePolicyId"] == CACHING_DISABLED
+            assert behaviour["OriginRequestPolicyId"] == ALL_VIEWER_EXCEPT_HOST_HEADER
     for origin in edge["Origins"]:
         assert origin["CustomOriginConfig"]["OriginProtocolPolicy"] == "https-only"
         assert origin["CustomOriginConfig"]["OriginSSLProtocols"] == ["TLSv1.2"]

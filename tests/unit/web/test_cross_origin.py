@@ -6,6 +6,7 @@ from chalicelib.web.cross_origin import cors_headers, preflight_headers, refuse_
 from chalicelib.web.problems import RequestError
 
 ALLOWED = ("https://app.example.com", "http://localhost:5173")
+OWN = "https://trade.example.com"
 FOREIGN = [
     "https://evil.example",
     "null",
@@ -54,15 +55,15 @@ def test_a_preflight_names_exactly_the_methods_of_the_path_and_the_headers_of_th
 @pytest.mark.parametrize("name", ["Origin", "origin"])
 def test_a_page_of_another_origin_may_not_open_a_websocket(name, origin):
     with pytest.raises(RequestError) as refused:
-        refuse_foreign_page(ALLOWED, {"Host": "x", name: origin})
+        refuse_foreign_page(ALLOWED, OWN, {"Host": "x", name: origin})
 
     assert refused.value.status == 403
 
 
-@pytest.mark.parametrize("headers", [{}, {"Origin": ALLOWED[0]}, {"origin": ALLOWED[1]}])
-def test_an_allowed_page_and_what_is_no_browser_may_open_a_websocket(headers):
-    refuse_foreign_page(ALLOWED, headers)
+@pytest.mark.parametrize("headers", [{}, {"Origin": ALLOWED[0]}, {"origin": ALLOWED[1]}, {"Origin": OWN}])
+def test_an_allowed_page_the_console_and_what_is_no_browser_may_open_a_websocket(headers):
+    refuse_foreign_page(ALLOWED, OWN, headers)
 
 
 def test_without_a_list_any_page_may_open_a_websocket():
-    refuse_foreign_page((), {"Origin": "https://evil.example"})
+    refuse_foreign_page((), OWN, {"Origin": "https://evil.example"})
