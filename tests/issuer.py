@@ -22,7 +22,7 @@ AUDIENCE = "https://engine.example"
 CONFIGURATION = "/.well-known/openid-configuration"
 JWKS = "/keys"
 AUTHORIZE = "/authorize"
-TOKEN = "/token"  # noqa: S105 - a path
+TOKEN = "/token"
 CLIENT_ID = "console"
 ANY_PAGE = {"Access-Control-Allow-Origin": "*"}
 
