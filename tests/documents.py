@@ -17,6 +17,7 @@ class Block:
     """A fenced block: what it holds, in which language, and what the block right below it holds."""
 
     document: str
+    line: int
     language: str
     note: str
     """What stands behind the language, which readers do not see."""
@@ -24,7 +25,7 @@ class Block:
     answer: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.document}: {self.text.splitlines()[0][:70]}"
+        return f"{self.document}:{self.line}"
 
 
 def name_of(document: Path) -> str:
@@ -33,11 +34,13 @@ def name_of(document: Path) -> str:
 
 def blocks(document: Path) -> Iterator[Block]:
     """Yield a document's fenced blocks; the answer of one is the ``json`` block right below it."""
-    found = list(re.finditer(r"^```(\w*) ?(.*)\n([\s\S]*?)^```$", document.read_text(), re.MULTILINE))
+    text = document.read_text()
+    found = list(re.finditer(r"^```(\w*) ?(.*)\n([\s\S]*?)^```$", text, re.MULTILINE))
     for block, following in zip_longest(found, found[1:]):
         follows = following is not None and following.start() == block.end() + 1 and following[1] == "json"
         answer = following[3] if following is not None and follows else None
-        yield Block(name_of(document), block[1], block[2], block[3].rstrip("\n"), answer)
+        line = text.count("\n", 0, block.start()) + 1
+        yield Block(name_of(document), line, block[1], block[2], block[3].rstrip("\n"), answer)
 
 
 def prose(document: Path) -> str:

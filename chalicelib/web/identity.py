@@ -40,12 +40,7 @@ class Caller:
             RequestError: 403.
         """
         if scope not in self.scopes:
-            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-            raise RequestError(
-                HTTPStatus.FORBIDDEN,
-                f"This needs a token with the scope {scope}.",
-                headers={"WWW-Authenticate": challenge},
-            )
+            raise scope_is_missing(scope)
 
 
 ANYBODY = Caller()
@@ -131,6 +126,16 @@ def _from_authorizer(found: Mapping[str, Any]) -> Caller | None:
 def unauthorized(detail: str) -> RequestError:
     """Refuse who has not shown who they are (RFC 6750, section 3)."""
     return RequestError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def scope_is_missing(scope: str) -> RequestError:
+    """Refuse whose token does not allow this (RFC 6750, section 3)."""
+    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+    return RequestError(
+        HTTPStatus.FORBIDDEN,
+        f"This needs a token with the scope {scope}.",
+        headers={"WWW-Authenticate": challenge},
+    )
 
 
 def nobodys_connection() -> RequestError:

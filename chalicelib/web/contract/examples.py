@@ -20,6 +20,7 @@ from chalicelib.web.answers import (
     OrderHistory,
     OrderPage,
     Quotes,
+    Statistics,
     StreamTicket,
 )
 
@@ -224,3 +225,16 @@ DEAD_LETTERS = DeadLetterList(
 )
 HEALTHY = Health(status="ok", parts={"postgres": "up", "redis": "up", "sqs": "up"})
 UNHEALTHY = Health(status="degraded", parts={"postgres": "down", "redis": "up", "sqs": "up"})
+STATISTICS = Statistics(
+    accepted_per_minute=42,
+    processed_per_minute=40,
+    success_rate=0.975,
+    queue_depth=12,
+    slots_in_use=7,
+    slots=10,
+    measured_at=NOON,
+)
+METRICS = """# HELP oee_slots How many orders may execute at once.
+# TYPE oee_slots gauge
+oee_slots 10.0
+"""

@@ -22,7 +22,7 @@ from chalicelib.web.contract.operations import (
 )
 from chalicelib.web.contract.schemas import Components, parameter_schema
 from chalicelib.web.fields import LARGEST_BODY, Schema
-from chalicelib.web.identity import OPERATE
+from chalicelib.web.identity import METRICS, OPERATE
 from chalicelib.web.problems import Problem, RequestError
 
 TITLE = "Order Execution Engine"
@@ -52,6 +52,7 @@ _REQUIREMENTS: Mapping[Guard, list[dict[str, list[str]]]] = {
     Guard.NOTHING: [],
     Guard.TOKEN: [{"bearerAuth": []}],
     Guard.OPERATOR: [{"bearerAuth": [OPERATE]}],
+    Guard.METRICS: [{"bearerAuth": [METRICS]}],
     Guard.SIGNATURE: [{"webhookSignature": []}],
 }
 _HEADERS: Mapping[str, Schema] = {
@@ -71,7 +72,8 @@ _SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": f"An access token of the engine's OIDC issuer; for operators' calls with the scope `{OPERATE}`.",
+        "description": f"An access token of the engine's OIDC issuer; for operators' calls with the scope `{OPERATE}`, "
+        f"for metrics with `{METRICS}`.",
     },
     "webhookSignature": {
         "type": "apiKey",
@@ -111,7 +113,7 @@ def openapi(*, open_to_all: bool, venues: Collection[str]) -> dict[str, Any]:
 
 
 def _describe(operation: Operation, components: Components, *, open_to_all: bool) -> dict[str, Any]:
-    guarded = not (open_to_all and operation.guard is Guard.TOKEN)
+    guarded = not (open_to_all and operation.guard in (Guard.TOKEN, Guard.METRICS))
     described: dict[str, Any] = {
         "summary": operation.summary,
         "description": operation.about,
@@ -154,8 +156,7 @@ def _responses(operation: Operation, components: Components) -> dict[str, Any]:
     for name, refused in operation.all_refusals.items():
         by_status[refused.status][name] = refused
     for status, refusals in sorted(by_status.items()):
-        asks_gateway = operation.guard in (Guard.TOKEN, Guard.OPERATOR)
-        responses[str(status.value)] = _refusal(status, refusals, components, by_gateway=asks_gateway)
+        responses[str(status.value)] = _refusal(status, refusals, components, by_gateway=operation.guard.by_token)
     return responses
 
 
@@ -163,7 +164,7 @@ def _success(answer: Success, components: Components) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": components.of(answer.kind)}
     if answer.examples:
         content["examples"] = _examples(answer.examples)
-    described: dict[str, Any] = {"description": answer.about, "content": {answer.media_type: content}}
+    described: dict[str, Any] = {"description": answer.about, "content": dict.fromkeys(answer.media_types, content)}
     if answer.leads_to:
         described["links"] = {
             name: {

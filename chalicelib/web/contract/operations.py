@@ -24,12 +24,13 @@ from chalicelib.web.answers import (
     OrderHistory,
     OrderPage,
     Quotes,
+    Statistics,
     StreamTicket,
 )
 from chalicelib.web.contract import examples
 from chalicelib.web.contract.schemas import Components
 from chalicelib.web.fields import LARGEST_BODY, Field, Kind, Schema
-from chalicelib.web.identity import OPERATE, unauthorized
+from chalicelib.web.identity import METRICS, OPERATE, scope_is_missing, unauthorized
 from chalicelib.web.problems import RequestError, invalid, refusal_of, unknown_order
 from chalicelib.web.signatures import LONGEST_ID, TOLERANCE_SECONDS
 
@@ -42,6 +43,13 @@ class Guard(Enum):
     NOTHING = "nothing"
     TOKEN = "token"  # noqa: S105 - no password
     OPERATOR = "token with the scope " + OPERATE
+    METRICS = "token with the scope " + METRICS
+
+    @property
+    def by_token(self) -> bool:
+        """Whether API Gateway asks for a token before it calls the engine."""
+        return self in (Guard.TOKEN, Guard.OPERATOR, Guard.METRICS)
+
     SIGNATURE = "signature"
 
 
@@ -77,12 +85,12 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Success:
-    """What a call answers when all is well: a type that is written as JSON, or text of another media type."""
+    """What a call answers when all is well: a type that is written as JSON, or text of other media types."""
 
     about: str
     kind: Any
     examples: Mapping[str, Any] = field(default_factory=dict)
-    media_type: str = JSON
+    media_types: Sequence[str] = (JSON,)
     status: HTTPStatus = HTTPStatus.OK
     leads_to: Mapping[str, "Link"] = field(default_factory=dict)
 
@@ -118,8 +126,8 @@ class Operation:
     @property
     def all_refusals(self) -> dict[str, RequestError]:
         """Every refusal, by a name."""
-        # What asks for nothing tells of the engine, and needs no part of it.
-        down = {} if self.guard is Guard.NOTHING else {"aPartIsDown": DOWN}
+        # What tells of the engine as it is does so without any part of it.
+        down = {} if self.guard in (Guard.NOTHING, Guard.METRICS) else {"aPartIsDown": DOWN}
         return {**_GUARD_REFUSALS[self.guard], **(_BODY_REFUSALS if self.body else {}), **self.refusals, **down}
 
 
@@ -136,12 +144,9 @@ _GUARD_REFUSALS: Mapping[Guard, Mapping[str, RequestError]] = {
     Guard.TOKEN: _NO_TOKEN,
     Guard.OPERATOR: {
         **_NO_TOKEN,
-        "noOperator": RequestError(
-            HTTPStatus.FORBIDDEN,
-            f"This needs a token with the scope {OPERATE}.",
-            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{OPERATE}"'},
-        ),
+        "noOperator": scope_is_missing(OPERATE),
     },
+    Guard.METRICS: {**_NO_TOKEN, "mayNotRead": scope_is_missing(METRICS)},
     Guard.SIGNATURE: {
         "wrongSignature": RequestError(
             HTTPStatus.UNAUTHORIZED,
@@ -421,6 +426,35 @@ OPERATIONS_SERVED: Sequence[Operation] = (
             Success(about="What was put back.", kind=DeadLetterList, examples={"redriven": examples.DEAD_LETTERS})
         ],
         refusals={"badFields": invalid({"messageIds": "[] is not allowed; expected is a list of 1 to 100"})},
+    ),
+    Operation(
+        id="getStatistics",
+        method="get",
+        path="/api/statistics",
+        tag=OPERATIONS,
+        summary="Ask how busy the engine is",
+        about="Of all users' orders together: rates over the last minute, success over the last five, and how full the "
+        "engine is. A few seconds old at most.",
+        guard=Guard.TOKEN,
+        answers=[Success(about="The numbers.", kind=Statistics, examples={"busy": examples.STATISTICS})],
+    ),
+    Operation(
+        id="getMetrics",
+        method="get",
+        path="/metrics",
+        tag=OPERATIONS,
+        summary="Read the metrics",
+        about="In Prometheus' text format, or in OpenMetrics for who asks for that in `Accept`. A part that is down is "
+        "told of by `oee_up`.",
+        guard=Guard.METRICS,
+        answers=[
+            Success(
+                about="The metrics.",
+                kind=str,
+                media_types=("text/plain", "application/openmetrics-text"),
+                examples={"some": examples.METRICS},
+            )
+        ],
     ),
     Operation(
         id="getHealth",

@@ -26,6 +26,7 @@ COMPONENTS = "#/components/schemas/"
 _PLAIN: Mapping[Any, Schema] = {
     str: {"type": "string"},
     int: {"type": "integer"},
+    float: {"type": "number"},
     bool: {"type": "boolean"},
     Decimal: {"type": "number"},
     datetime: {"type": "string", "format": "date-time"},

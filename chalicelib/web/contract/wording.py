@@ -17,6 +17,7 @@ WORDING: Mapping[str, str] = {
     "StreamTicket": "What opens one WebSocket connection.",
     "DeadLetterList": "Messages that could not be processed.",
     "ListedDeadLetter": "A message that could not be processed, without its body.",
+    "Statistics": "How busy the engine is: rates over the last minute, success over the last five.",
     "Health": "Which parts of the engine answer.",
     "Problem": "An error (RFC 9457): over REST the body of the answer, on a WebSocket the `error` of a message.",
     "Status": "Where an order stands. `confirmed`, `failed`, `cancelled` and `expired` are final.",
@@ -133,4 +134,12 @@ WORDING: Mapping[str, str] = {
     "waitsFor": "What it waits for, while it rests in the book.",
     "wakePrice": "At which market price it is looked at again, while it rests in the book.",
     "webSocketUrl": "Where its events are streamed, from the first one.",
+    "acceptedPerMinute": "Orders accepted in the last minute.",
+    "processedPerMinute": "Orders that ended as confirmed or failed in the last minute.",
+    "successRate": "Of the orders that were confirmed or failed in the last five minutes, the share that was "
+    "confirmed; null while there are none.",
+    "queueDepth": "Orders that are due, or queued until it is their turn, and that no worker has.",
+    "slotsInUse": "Orders that execute just now.",
+    "slots": "How many orders may execute at once.",
+    "measuredAt": "When these numbers were taken.",
 }

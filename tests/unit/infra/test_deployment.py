@@ -129,7 +129,7 @@ def test_the_packaged_api_asks_the_authorizer_about_all_but_what_is_for_everybod
     (authorizer,) = definition_of(packaged)["securityDefinitions"].values()
 
     assert {path for _, path in unasked - preflights} == {
-        *("/health", "/api/launches", "/", "/console/{version}/{file}", "/{proxy+}"),
+        *("/health", "/openapi.json", "/api/launches", "/", "/console/{version}/{file}", "/{proxy+}"),
     }
     assert preflights <= unasked
     assert authorizer["name"] == "Authorization"
