@@ -8,7 +8,7 @@ LINT_VENV := .venv-lint
 LINT_INSTALLED := $(LINT_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format demo bench chaos package deploy health localstack lock clean
+.PHONY: help setup run test lint format demo logs bench chaos package deploy health localstack lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ format: setup ## Rewrite the code in the project's style
 
 demo: setup ## Watch orders that execute and orders that wait on a running stack (ARGS=market, ARGS=waiting)
 	@$(BIN)/python -m infra.local.demo $(ARGS)
+
+logs: setup ## Tell one order's story across all functions: make logs ORDER=id (STAGE=prod, ARGS=--follow)
+	@$(BIN)/python -m infra.logs $(ORDER) --stage $(or $(STAGE),local) $(ARGS)
 
 bench: setup ## Measure throughput and latency on a stack of its own
 	@$(BIN)/python -m bench $(ARGS)

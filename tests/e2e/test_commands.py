@@ -17,7 +17,7 @@ import pytest
 
 from infra.local.processes import free_port
 from infra.local.stack import PROJECT, Stack
-from tests.e2e.client import Client
+from tests.e2e.client import Client, parse
 from tests.e2e.deployed import Deployed
 
 PATIENCE_SECONDS = 60
@@ -257,6 +257,52 @@ def test_launch_command_wakes_a_sniper(client: Client, deployed: Deployed, setti
             assert socket.events_until_end()[-1]["status"] == "confirmed"
         finally:
             outcome("infra.market", "--reset", "WIF/USDT", *deployed.target_options, settings=settings)
+
+
+def test_logs_tell_an_orders_story_across_all_functions(
+    client: Client, deployed: Deployed, settings: dict[str, str]
+) -> None:
+    def logs(*arguments: object) -> tuple[int, str]:
+        return outcome("infra.logs", *arguments, *deployed.target_options, settings=settings)
+
+    events = client.execute()
+    order_id = events[0]["orderId"]
+    # Both are about it, and not the only ones of their batch.
+    others = [client.place() for _ in range(3)]
+
+    code, printed = logs(order_id)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while "order confirmed" not in printed:  # its last line is there once the invocation is over
+        assert time.monotonic() < deadline, printed
+        code, printed = logs(order_id)
+    assert code == 0
+    steps = [line.split()[5] for line in printed.splitlines() if " order " in line]
+    assert steps == [event["event"] for event in events]
+    assert list(dict.fromkeys(line.split()[2] for line in printed.splitlines())) == [
+        "APIHandler",
+        "ExecuteOrder",
+        "SettleOrders",
+    ]
+    assert not [other for other in others if other in printed]
+
+    code, printed = logs(order_id, "--json")
+    assert [parse(line)["step"] for line in printed.splitlines() if "step" in parse(line)] == steps
+    code, printed = logs("00000000-0000-4000-8000-000000000000")
+    assert (code, printed.startswith("Nothing about order 00000000-0000-4000-8000-000000000000 was logged")) == (
+        1,
+        True,
+    )
+
+
+@pytest.mark.laptop("it looks where no engine is")
+def test_logs_without_a_stack_say_what_to_do(settings: dict[str, str]) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+
+    code, printed = outcome(
+        "infra.logs", "00000000-0000-4000-8000-000000000000", "--endpoint-url", nobody, settings=settings
+    )
+
+    assert (code, printed.startswith(f"Nothing answers at {nobody}: run `make run` first")) == (1, True)
 
 
 @pytest.mark.parametrize(
