@@ -1,5 +1,7 @@
 """The numbers that operators see, on a deployed engine: they are those of what was done, in whichever process."""
 
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -145,6 +147,18 @@ def test_every_part_is_up_and_every_queue_is_known(client: Client) -> None:
     queues = {s.labels["queue"] for s in families["oee_queue_messages"].samples}
     dead_letters = {"orders-dead-letters", "settlements-dead-letters"}
     assert queues == {"orders", "priority", "settlements", "replays"} | dead_letters
+
+
+def test_prometheuss_own_tool_has_nothing_to_say_against_the_text_where_it_is_installed(client: Client) -> None:
+    text = scrape(client, "text/plain")[1]
+
+    if (promtool := shutil.which("promtool")) is None:
+        assert list(parse_text(text)) != []
+    else:
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
 def test_statistics_follow_what_is_done(client: Client) -> None:
