@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -246,6 +246,7 @@ class AsyncStream:
         self._feed = feed
         self._websocket_url = websocket_url
         self._progress: Progress[None] | None = None
+        self._opened = AsyncExitStack()
         self._socket: ClientConnection | None = None
 
     async def __aenter__(self) -> Self:
@@ -306,7 +307,8 @@ class AsyncStream:
     async def _connect(self, step: Connect) -> None:
         await self._disconnect()
         try:
-            self._socket = await connect(step.url, **websocket_options(step.url, step.timeout))
+            connection = connect(step.url, **websocket_options(step.url, step.timeout))
+            self._socket = await self._opened.enter_async_context(connection)
         except CONNECT_ERRORS as error:
             raise connection_failed(error, step.url) from error
 
@@ -330,9 +332,8 @@ class AsyncStream:
             raise Cut(self._socket.close_code) from closed
 
     async def _disconnect(self) -> None:
-        if self._socket is not None:
-            socket, self._socket = self._socket, None
-            await socket.close()
+        self._socket = None
+        await self._opened.aclose()
 
 
 async def run(flow: Flow[Result], outcome_of: Callable[[Step], Awaitable[Any]]) -> Result:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -240,6 +241,7 @@ class Stream:
         self._feed = feed
         self._websocket_url = websocket_url
         self._progress: Progress[None] | None = None
+        self._opened = ExitStack()
         self._socket: ClientConnection | None = None
 
     def __enter__(self) -> Self:
@@ -300,7 +302,7 @@ class Stream:
     def _connect(self, step: Connect) -> None:
         self._disconnect()
         try:
-            self._socket = connect(step.url, **websocket_options(step.url, step.timeout))
+            self._socket = self._opened.enter_context(connect(step.url, **websocket_options(step.url, step.timeout)))
         except CONNECT_ERRORS as error:
             raise connection_failed(error, step.url) from error
 
@@ -323,9 +325,8 @@ class Stream:
             raise Cut(self._socket.close_code) from closed
 
     def _disconnect(self) -> None:
-        if self._socket is not None:
-            socket, self._socket = self._socket, None
-            socket.close()
+        self._socket = None
+        self._opened.close()
 
 
 def run(flow: Flow[Result], outcome_of: Callable[[Step], Any]) -> Result:
