@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from oee.command_line.commands import run
     except ModuleNotFoundError as missing:
-        if missing.name not in ("typer", "rich"):
+        if (missing.name or "").partition(".")[0] not in ("typer", "rich"):
             raise
         print("oee needs what its extra brings: pip install 'order-execution-client[cli]'", file=sys.stderr)
         sys.exit(2)
