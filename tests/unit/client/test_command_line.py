@@ -37,7 +37,7 @@ def well():
     return [
         *events[:3],
         {**events[3], "txHash": "5f"},
-        {**events[4], "executedPrice": FILL["executedPrice"], **changes},
+        {**events[4], "executedPrice": FILL["executedPrice"]},
     ]
 
 
