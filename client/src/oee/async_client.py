@@ -136,7 +136,8 @@ class AsyncClient:
         """
         order_id = order if isinstance(order, str) else order.order_id
         websocket_url = self._protocol.websocket_url(None if isinstance(order, str) else order)
-        async with AsyncStream(self, self._protocol, Feed(order_id, after_seq), websocket_url) as stream:
+        async with AsyncStream(self, self._protocol, Feed(of_one=True), websocket_url) as stream:
+            await stream.follow(order_id, after_seq)
             async for event in stream:
                 yield event
 

@@ -136,7 +136,8 @@ class Client:
         """
         order_id = order if isinstance(order, str) else order.order_id
         websocket_url = self._protocol.websocket_url(None if isinstance(order, str) else order)
-        with Stream(self, self._protocol, Feed(order_id, after_seq), websocket_url) as stream:
+        with Stream(self, self._protocol, Feed(of_one=True), websocket_url) as stream:
+            stream.follow(order_id, after_seq)
             yield from stream
 
     def submit_and_watch(

@@ -36,17 +36,15 @@ class Followed:
 class Feed:
     """The orders of one stream.
 
-    With ``only_order`` the connection is opened for that order, and the engine closes it after the last event. It
-    knows better than a client which one that is: an operator may revive a failed order.
+    With ``of_one`` the connection is opened for its one order, and the engine closes it after the last event. It knows
+    better than a client which one that is: an operator may revive a failed order.
     """
 
-    def __init__(self, only_order: str | None = None, after_seq: int = 0) -> None:
+    def __init__(self, *, of_one: bool = False) -> None:
         self.is_connected = False
-        self._only_order = only_order
+        self._of_one = of_one
         self._orders: dict[str, Followed] = {}
-        self._closed = False
-        if only_order is not None:
-            self._orders[only_order] = Followed(after_seq)
+        self._was_closed = False
 
     def follow(self, order_id: str, after_seq: int = 0) -> None:
         """Listen to one more order, from the event after ``after_seq``; to one that is followed, go on as before.
@@ -60,10 +58,6 @@ class Feed:
             raise ValueError(f"a stream follows at most {MOST_ORDERS} orders at once: open another for {order_id}")
         self._orders[order_id] = Followed(after_seq)
 
-    def drop(self, order_id: str) -> None:
-        """Listen to an order no longer."""
-        self._orders.pop(order_id, None)
-
     @property
     def has_heard_the_last(self) -> bool:
         """Whether every order has ended, as far as was heard."""
@@ -72,16 +66,11 @@ class Feed:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing left to hear."""
-        return self._closed if self._only_order is not None else self.has_heard_the_last
+        return self.has_heard_the_last and (self._was_closed or not self._of_one or not self._orders)
 
     def close(self) -> None:
-        """Note that the engine has said all of its one order."""
-        self._closed = True
-
-    @property
-    def only_order(self) -> tuple[str, int] | None:
-        """The order that the connection is opened for, and the last event that was heard of it."""
-        return None if self._only_order is None else (self._only_order, self._orders[self._only_order].seq)
+        """Note that the engine has said all of the one order."""
+        self._was_closed = True
 
     @property
     def patience(self) -> float:
@@ -90,19 +79,17 @@ class Feed:
 
     def address(self, websocket_url: str, ticket: str | None) -> str:
         """Return what to connect to."""
-        query: dict[str, str] = {}
-        if self.only_order is not None:
-            order_id, seq = self.only_order
-            query |= {"orderId": order_id, "afterSeq": str(seq)}
-        if ticket is not None:
-            query["ticket"] = ticket
+        query = {} if ticket is None else {"ticket": ticket}
+        if self._of_one:
+            ((order_id, followed),) = self._orders.items()
+            query |= {"orderId": order_id, "afterSeq": str(followed.seq)}
         return f"{websocket_url}?{urlencode(query)}" if query else websocket_url
 
     def connected(self) -> None:
         """Note that there is a new connection, which listens to nothing yet but what it was opened for."""
         self.is_connected = True
-        for order_id, followed in self._orders.items():
-            followed.asked_for = order_id == self._only_order
+        for followed in self._orders.values():
+            followed.asked_for = self._of_one
 
     def disconnected(self) -> None:
         """Note that there is no connection."""
@@ -152,9 +139,9 @@ class Feed:
             return Cut(None)  # it is no longer known whose connection this is; a new one gets a new ticket
         if problem.status in TRANSIENT:
             return Retry(problem)
-        for order_id in [order_id for order_id in self._orders if order_id in problem.detail]:
-            self.drop(order_id)
-        self._closed = True
+        # Which order it is about, the text says alone.
+        for order_id in [order_id for order_id in self._orders if self._of_one or order_id in problem.detail]:
+            del self._orders[order_id]
         return refusal(problem)
 
 

@@ -65,7 +65,6 @@ log = logging.getLogger("oee")
 Result = TypeVar("Result")
 JSON = {"Content-Type": "application/json"}
 LARGEST_PAGE = 100
-NORMAL_CLOSURE = 1000
 UNAUTHORIZED, FORBIDDEN, CONFLICT = 401, 403, 409
 SHORTEST_TIMEOUT = 1.0
 """Seconds that a request is given even where the deadline is nearer."""
@@ -214,9 +213,9 @@ class Protocol:
                 attempts.reset()
                 if feed.has_heard_the_last:
                     feed.close()
-            except Cut as cut:
+            except Cut:
                 trouble = address.unreachable(websocket_url, "the connection is closed again and again")
-                if (yield from self._has_said_all(feed, cut)):
+                if feed.has_heard_the_last:
                     feed.close()
                 elif self._surroundings.now() - connected_at > SETTLED_SECONDS:
                     attempts.reset()
@@ -251,18 +250,6 @@ class Protocol:
                 yield Deliver(event)
         yield Disconnect()
         feed.disconnected()
-
-    def _has_said_all(self, feed: Feed, cut: Cut) -> Flow[bool]:
-        """Find out whether the engine closed a connection because its order has ended."""
-        if feed.only_order is None:
-            return False
-        if feed.has_heard_the_last:
-            return True
-        if cut.code != NORMAL_CLOSURE:
-            return False
-        order_id, seq = feed.only_order
-        order = yield from self.order(order_id)
-        return order.has_ended and order.seq <= seq
 
     def _ticket(self) -> Flow[str | None]:
         """Exchange the token for a ticket; None where there is no token, or nobody needs a ticket."""

@@ -26,7 +26,6 @@ from tests.unit.client.engines import (
 NOBODY_ASKED = Engine(answer("not to be asked", 500))
 STORY = [event(seq) for seq in range(1, 6)]
 ENDED = answer({**ORDER, "status": "confirmed", "seq": 5})
-WAITS = answer({**ORDER, "seq": 2})
 
 
 def told(events):
@@ -95,17 +94,25 @@ def test_a_connection_that_breaks_after_the_last_event_is_not_replaced(caller, s
 
 
 def test_nothing_comes_of_an_order_whose_last_event_is_known(caller, sockets):
-    server = sockets([1000])
-    engine = Engine(ENDED)
+    server = sockets([*STORY])
 
-    assert caller(engine, websocket_url=server.url).watch(ORDER_ID, after_seq=5) == []
-    assert engine.calls == [f"GET /api/orders/{ORDER_ID}"]
+    assert caller(Engine(ENDED), websocket_url=server.url).watch(ORDER_ID, after_seq=5) == []
+    assert server.queries == []
+
+
+def test_an_order_is_watched_from_where_one_says(caller, sockets):
+    server = sockets([*STORY[2:], 1000])
+
+    events = caller(Engine(ENDED), websocket_url=server.url).watch(ORDER_ID, after_seq=2)
+
+    assert told(events) == of(ORDER_ID, 3, 4, 5)
+    assert server.queries[0]["afterSeq"] == "2"
 
 
 def test_a_connection_that_is_closed_in_peace_before_the_end_is_replaced(caller, sockets):
     server = sockets([*STORY[:2], 1000], [*STORY[2:], 1000])
 
-    assert len(caller(Engine(WAITS), websocket_url=server.url).watch(ORDER_ID)) == 5
+    assert len(caller(NOBODY_ASKED, websocket_url=server.url).watch(ORDER_ID)) == 5
 
 
 def test_messages_that_are_no_events_are_passed_over(caller, sockets):
@@ -329,8 +336,10 @@ def test_an_address_without_a_websocket_is_named(caller, sockets):
 # --- Silence, without waiting for it ---
 
 
-def step_by_step(feed):
-    """Return a stream before anybody takes its steps."""
+def step_by_step():
+    """Return a stream of one order before anybody takes its steps."""
+    feed = Feed(of_one=True)
+    feed.follow(ORDER_ID)
     protocol = Protocol(
         url="http://engine.test",
         websocket_url=None,
@@ -345,7 +354,7 @@ def step_by_step(feed):
 
 
 def test_a_connection_that_says_nothing_for_a_minute_is_replaced_at_once():
-    progress = step_by_step(Feed(ORDER_ID))
+    progress = step_by_step()
     assert isinstance(progress.step, Connect)
     progress.succeed(None)
     progress.succeed(json.dumps(STORY[0]))
@@ -363,7 +372,7 @@ def test_a_connection_that_says_nothing_for_a_minute_is_replaced_at_once():
 
 
 def test_a_connection_that_stays_open_after_the_last_event_is_left_after_a_moment():
-    progress = step_by_step(Feed(ORDER_ID))
+    progress = step_by_step()
     progress.succeed(None)
     progress.succeed(json.dumps(event(1, "failed")))
     progress.succeed(None)
