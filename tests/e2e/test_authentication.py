@@ -3,6 +3,9 @@
 Every way to be refused is in ``tests/integration/test_authorization.py``; here, that the gateway asks at all.
 """
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +13,9 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from infra.local.stack import Stack
+from infra.local.stack import PROJECT, Stack
+from oee import Client as PythonClient
+from oee import MarketOrder, NotFound, Unauthorized
 from tests.builders import STEPS
 from tests.e2e.client import MARKET_ORDER, Client
 from tests.issuer import LocalIssuer, private_key
@@ -144,3 +149,66 @@ def test_a_token_that_expires_while_the_gateway_remembers_it_is_refused(
     answer = client.get("/api/orders")
 
     assert (answer.status, answer.body["detail"]) == (401, "The token has expired.")
+
+
+# --- The Python client ---
+
+SELL = MarketOrder(token_in="SOL", token_out="USDC", amount="1.5")
+
+
+def test_the_python_client_places_orders_with_a_token_and_streams_them_with_tickets(
+    secure: Stack, token_issuer: LocalIssuer
+) -> None:
+    with PythonClient(secure.url, token=token_issuer.token("kim")) as client:
+        events = list(client.submit_and_watch(SELL))
+        assert [event.event for event in events] == STEPS
+        assert client.order(events[0].order_id).user_id == "kim"
+
+    with PythonClient(secure.url, token=token_issuer.token("eve")) as eve, pytest.raises(NotFound):
+        next(eve.watch(events[0].order_id))
+
+
+def test_the_python_client_asks_for_a_new_token_when_one_is_refused(secure: Stack, token_issuer: LocalIssuer) -> None:
+    tokens = iter([token_issuer.token("lee", exp=int(time.time()) - 60), token_issuer.token("lee")])
+
+    with PythonClient(secure.url, token=lambda: next(tokens)) as client:
+        assert list(client.orders()) == []
+
+
+def test_the_python_client_without_a_token_says_where_to_put_one(secure: Stack) -> None:
+    with PythonClient(secure.url) as client:
+        with pytest.raises(Unauthorized, match="OEE_TOKEN"):
+            client.submit(SELL)
+        with pytest.raises(Unauthorized, match="OEE_TOKEN"):
+            next(client.watch("00000000-0000-4000-8000-000000000000"))
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (("oee", "submit", "SOL/USDC", "1.5", "--watch"), "✓ confirmed"),
+        (("infra.local.demo", "market"), "5 of 5 confirmed"),
+    ],
+    ids=["oee", "demo"],
+)
+def test_commands_use_the_token_of_the_environment(
+    secure: Stack, token_issuer: LocalIssuer, settings: dict[str, str], command: tuple[str, ...], shown: str
+) -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-m", *command],
+        env={
+            **{name: value for name, value in os.environ.items() if name != "COLUMNS"},
+            **settings,
+            "PORT": secure.url.rpartition(":")[2],
+            "PYTHONPATH": str(PROJECT / "client" / "src"),
+            "OEE_URL": secure.url,
+            "OEE_TOKEN": token_issuer.token("max"),
+        },
+        cwd=PROJECT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert shown in outcome.stdout
