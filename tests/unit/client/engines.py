@@ -6,8 +6,8 @@ Time passes only while a client sleeps. Tests speak to either client alike: what
 import asyncio
 import inspect
 import json
-from contextlib import suppress
-from threading import Thread
+from contextlib import aclosing
+from threading import Event, Thread
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
@@ -130,6 +130,19 @@ class Caller:
     def next(self, stream):
         return self._runner.run(anext(stream)) if self._runner else next(stream)
 
+    def leave_after_one(self, order_id):
+        """Watch an order for one event only."""
+        if self._runner is None:
+            for _ in self.client.watch(order_id):
+                break
+        else:
+            self._runner.run(self._leave_after_one(order_id))
+
+    async def _leave_after_one(self, order_id):
+        async with aclosing(self.client.watch(order_id)) as events:
+            async for _ in events:
+                break
+
     def close(self):
         for opened in (*(each.stream for each in self._streams), self.client):
             self.finish(opened.aclose() if self._runner else opened.close())
@@ -184,6 +197,8 @@ class SocketServer:
     def __init__(self, *scripts):
         self.queries = []
         self.heard = []
+        self.was_left = Event()
+        """Set once a client has closed a connection."""
         self._scripts = list(scripts)
 
     def __enter__(self):
@@ -205,16 +220,21 @@ class SocketServer:
         return None
 
     def _connected(self, connection):
-        with suppress(ConnectionClosed):
-            for part in connection.script:
-                if part is CUT:
-                    connection.socket.close()
-                    return
-                if part is LISTEN:
-                    self.heard.append(json.loads(connection.recv()))
-                elif isinstance(part, int):
-                    connection.close(part)
-                    return
-                else:
-                    connection.send(part if isinstance(part, str) else json.dumps(part))
-            connection.recv()
+        try:
+            self._play(connection)
+        except ConnectionClosed:
+            self.was_left.set()
+
+    def _play(self, connection):
+        for part in connection.script:
+            if part is CUT:
+                connection.socket.close()
+                return
+            if part is LISTEN:
+                self.heard.append(json.loads(connection.recv()))
+            elif isinstance(part, int):
+                connection.close(part)
+                return
+            else:
+                connection.send(part if isinstance(part, str) else json.dumps(part))
+        connection.recv()

@@ -1,10 +1,11 @@
 """Streams: each event once and in order, whatever becomes of the connections."""
 
+import asyncio
 import json
 
 import pytest
 
-from oee import Accepted, Conflict, NotFound, Refused, Retries, Unauthorized, UnexpectedAnswer, Unreachable
+from oee import Accepted, AsyncClient, Conflict, NotFound, Refused, Retries, Unauthorized, UnexpectedAnswer, Unreachable
 from oee.feed import LAST_WORD_SECONDS, MOST_ORDERS, QUIET_SECONDS, Feed
 from oee.protocol import Protocol, Surroundings
 from oee.steps import Connect, Deliver, Disconnect, Progress, Receive, Silence
@@ -269,6 +270,30 @@ def test_a_stream_follows_no_more_orders_than_a_connection_may():
 
     with pytest.raises(ValueError, match=f"at most {MOST_ORDERS} orders at once"):
         feed.follow("one more")
+
+
+def test_who_stops_waiting_for_an_event_misses_none(sockets):
+    server = sockets([LISTEN, STORY[0], LISTEN, *STORY[1:], event(1, "failed", order_id=OTHER_ID)])
+
+    async def play():
+        async with AsyncClient(websocket_url=server.url) as client, client.stream() as stream:
+            await stream.follow(ORDER_ID)
+            heard = [await anext(stream)]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await anext(stream)
+            await stream.follow(OTHER_ID)
+            return heard + [each async for each in stream]
+
+    assert told(asyncio.run(play())) == [*of(ORDER_ID, 1, 2, 3, 4, 5), *of(OTHER_ID, 1)]
+
+
+def test_a_watch_that_is_left_early_leaves_no_connection_behind(caller, sockets):
+    server = sockets([STORY[0], LISTEN])
+
+    caller(NOBODY_ASKED, websocket_url=server.url).leave_after_one(ORDER_ID)
+
+    assert server.was_left.wait(10)
 
 
 # --- Tickets ---
