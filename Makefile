@@ -8,7 +8,7 @@ LINT_VENV := .venv-lint
 LINT_INSTALLED := $(LINT_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format demo logs bench chaos package deploy health localstack lock clean
+.PHONY: help setup run test lint format contract demo logs bench chaos package deploy health localstack lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ $(LINT_INSTALLED): requirements-lint.txt | setup
 format: setup ## Rewrite the code in the project's style
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+contract: setup ## Write docs/openapi.json, docs/asyncapi.yaml and docs/postman_collection.json anew
+	@$(BIN)/python -m infra.contract
 
 demo: setup ## Watch orders that execute and orders that wait on a running stack (ARGS=market, ARGS=waiting)
 	@$(BIN)/python -m infra.local.demo $(ARGS)

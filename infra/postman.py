@@ -33,15 +33,15 @@ docs/asyncapi.yaml.
 """
 _SIGN = """
 // After the Standard Webhooks specification: HMAC-SHA256 of "id.timestamp.body".
-const CryptoJS = require("crypto-js");
+const crypto = require("crypto-js");
 const id = pm.variables.replaceIn("{{$guid}}");
 const timestamp = String(Math.floor(Date.now() / 1000));
 const secret = pm.variables.get("launchSecret");
 const key = secret.startsWith("whsec_")
-    ? CryptoJS.enc.Base64.parse(secret.slice("whsec_".length))
-    : CryptoJS.enc.Utf8.parse(secret);
+    ? crypto.enc.Base64.parse(secret.slice("whsec_".length))
+    : crypto.enc.Utf8.parse(secret);
 const body = pm.variables.replaceIn(pm.request.body.raw);
-const signature = CryptoJS.enc.Base64.stringify(CryptoJS.HmacSHA256(`${id}.${timestamp}.${body}`, key));
+const signature = crypto.enc.Base64.stringify(crypto.HmacSHA256(`${id}.${timestamp}.${body}`, key));
 pm.variables.set("webhook-id", id);
 pm.variables.set("webhook-timestamp", timestamp);
 pm.variables.set("webhook-signature", `v1,${signature}`);

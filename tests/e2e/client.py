@@ -13,6 +13,8 @@ from urllib.parse import urlencode, urlsplit
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.e2e.contract.keeping import check_answer, check_message
+
 PATIENCE_SECONDS = 30
 MARKET_ORDER = {"userId": "u1", "orderType": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": 1.5}
 
@@ -44,8 +46,10 @@ class Socket:
         self._connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
     def receive(self) -> dict[str, Any]:
-        """Wait for the next message."""
-        message: dict[str, Any] = parse(self._connection.recv(PATIENCE_SECONDS))
+        """Wait for the next message, which is one that the contract knows."""
+        text = self._connection.recv(PATIENCE_SECONDS)
+        check_message(text)
+        message: dict[str, Any] = parse(text)
         return message
 
     def ask(self, message: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
@@ -81,7 +85,10 @@ class Client:
     def request(
         self, method: str, path: str, body: str | bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Send a request as it is given; a body is said to be JSON unless ``headers`` say otherwise."""
+        """Send a request as it is given; a body is said to be JSON unless ``headers`` say otherwise.
+
+        Whatever is answered must be what the contract says.
+        """
         address = urlsplit(self.url)
         assert address.hostname is not None
         connection = HTTPConnection(address.hostname, address.port, timeout=PATIENCE_SECONDS)
@@ -92,7 +99,9 @@ class Client:
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
             content = answer.read()
-            return Answer(answer.status, named, parse(content) if content else None)
+            received = Answer(answer.status, named, parse(content) if content else None)
+            check_answer(method, path, received.status, received.content_type if content else "", content)
+            return received
         finally:
             connection.close()
 

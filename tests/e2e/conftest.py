@@ -9,6 +9,7 @@ import pytest
 from infra.local.stack import OWN_SERVERS, Stack
 from tests.e2e.client import Client
 from tests.e2e.deployed import Deployed, is_named, named_by, on_this_machine
+from tests.e2e.newman import program
 
 FROM_THE_DEVELOPERS_ENVIRONMENT = (
     "QUEUE_MAX_CONCURRENT",
@@ -80,6 +81,11 @@ def client(deployed: Deployed) -> Client:
 def confirmed(client: Client) -> list[dict[str, Any]]:
     """Return the events of an order that has been confirmed."""
     return client.execute()
+
+
+@pytest.fixture(scope="session")
+def newman() -> program.Newman:
+    return program.installed()
 
 
 @pytest.fixture

@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from chalicelib.web.identity import OPERATE
 from infra.local.stack import PROJECT, Stack
 from oee import Client as PythonClient
 from oee import MarketOrder, NotFound, Unauthorized
 from tests.builders import STEPS
-from tests.e2e.client import MARKET_ORDER, Client
+from tests.e2e.client import MARKET_ORDER, Client, parse
+from tests.e2e.contract.calls import findings
 from tests.issuer import LocalIssuer, private_key
 
+CONTRACT = Path(__file__).parents[2] / "docs" / "openapi.json"
 pytestmark = pytest.mark.laptop("it starts a stack of its own, whose issuer of tokens runs on this machine")
 
 REFUSED = 403
@@ -131,6 +134,25 @@ def test_without_a_good_ticket_no_connection_is_opened(nobody: Client, as_user: 
     assert refusal(nobody) == REFUSED
     assert refusal(nobody, ticket="forged") == REFUSED
     assert refusal(nobody, ticket=ticket) == REFUSED
+
+
+def test_the_contract_in_the_documents_is_that_of_an_engine_that_asks_for_tokens(nobody: Client) -> None:
+    assert nobody.get("/openapi.json").body == parse(CONTRACT.read_text())
+
+
+@pytest.mark.timeout(300)
+def test_no_call_is_answered_as_the_contract_does_not_say_with_a_token_or_without(
+    secure: Stack, token_issuer: LocalIssuer, tmp_path: Path
+) -> None:
+    token = token_issuer.token("operator", scope=OPERATE)
+
+    found = findings(
+        secure.url,
+        tmp_path,
+        *("--header", f"Authorization: Bearer {token}", "--phases", "examples,fuzzing", "--max-examples", "5"),
+    )
+
+    assert not found, found
 
 
 def test_a_launch_is_taken_by_its_signature(nobody: Client) -> None:

@@ -6,13 +6,13 @@ It stands here beside what is served, because both are made of the same schemas;
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from chalicelib.orders.events import OrderEvent
 from chalicelib.streaming.tickets import TICKET_SECONDS
 from chalicelib.streaming.viewers import MOST_ORDERS
 from chalicelib.web import requests
 from chalicelib.web.contract import examples
 from chalicelib.web.contract.openapi import TITLE, VERSION
 from chalicelib.web.contract.schemas import DETAILS, Components, event_name, parameter_schema
+from chalicelib.web.contract.wording import WORDING
 from chalicelib.web.fields import LARGEST_BODY, Field, Kind, Schema
 from chalicelib.web.problems import Problem, invalid, unknown_order
 from chalicelib.web.sockets import MESSAGES_AT_ONCE, MESSAGES_PER_MINUTE
@@ -137,11 +137,10 @@ def _sent(components: Components, *, open_to_all: bool) -> dict[str, Any]:
 
 def _received(components: Components) -> dict[str, Any]:
     """Return what a client hears, by the name of the message."""
-    components.of(OrderEvent)
     heard = {
         event: _message(
-            components.schemas[event_name(event)]["description"],
-            {"$ref": f"#/components/schemas/{event_name(event)}"},
+            WORDING[event_name(event)],
+            components.event(event),
             {name: told for name, told in examples.EVENTS.items() if told.event == event},
         )
         for event in DETAILS

@@ -266,11 +266,6 @@ OPERATIONS_SERVED: Sequence[Operation] = (
                         about="The next page, unless this is the last one.",
                         parameters={"cursor": "$response.body#/nextCursor"},
                     ),
-                    "newest": Link(
-                        operation="getOrder",
-                        about="The newest order.",
-                        parameters={"orderId": "$response.body#/orders/0/orderId"},
-                    ),
                 },
             )
         ],

@@ -95,11 +95,14 @@ class Components:
             "required": [field.encode_name for field in known if field.required or not leaves_out],
         }
 
+    def event(self, event: str) -> Schema:
+        """Return the schema of an event, by its name."""
+        return self.named(event_name(event), partial(self._event, event))
+
     def _any_event(self) -> Schema:
-        names = {event: event_name(event) for event in DETAILS}
-        references = [self.named(name, partial(self._event, event)) for event, name in names.items()]
-        mapping = {event: COMPONENTS + name for event, name in names.items()}
-        return {"oneOf": references, "discriminator": {"propertyName": "event", "mapping": mapping}}
+        mapping = {event: COMPONENTS + event_name(event) for event in DETAILS}
+        discriminator = {"propertyName": "event", "mapping": mapping}
+        return {"oneOf": [self.event(event) for event in DETAILS], "discriminator": discriminator}
 
     def _event(self, event: str) -> Schema:
         """Describe an event: what all have, its details, and those of them that it repeats at its top."""
