@@ -1,4 +1,4 @@
-"""The documents' commands do what the documents say: each ``sh`` block is run as it is written.
+"""The documents' commands do what the documents say: each ``sh`` and ``python`` block is run as it is written.
 
 Only the address and the placeholders differ: ``localhost:3000`` becomes the address of the tests' own stack,
 ``<orderId>`` an order of its. Where a ``json`` block follows, the answer has the fields that it shows.
@@ -22,6 +22,7 @@ from tests.e2e.client import Client
 from tests.e2e.deployed import Deployed
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
+LANGUAGES = {"sh": ("bash", "-euo", "pipefail", "-c"), "python": ("python", "-c")}
 PATIENCE_SECONDS = 60
 
 
@@ -46,7 +47,7 @@ def documented_order(client: Client) -> str:
 
 
 @pytest.fixture
-def run(checkout: Path, deployed: Deployed, client: Client, documented_order: str) -> Callable[[str], str]:
+def run(checkout: Path, deployed: Deployed, client: Client, documented_order: str) -> Callable[[Block], str]:
     """Run a block as a reader would: in a shell, in the project's folder; returns what it printed."""
     (checkout / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "PORT")}
@@ -57,13 +58,13 @@ def run(checkout: Path, deployed: Deployed, client: Client, documented_order: st
         "OEE_URL": deployed.url,
     }
 
-    def run(commands: str) -> str:
-        written = commands.replace("localhost:3000", deployed.url.removeprefix("http://"))
+    def run(block: Block) -> str:
+        written = block.text.replace("localhost:3000", deployed.url.removeprefix("http://"))
         written = written.replace("<orderId>", documented_order)
         if "<waitingOrderId>" in written:
             written = written.replace("<waitingOrderId>", client.place(orderType="limit", limitPrice=1))
         ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", written],
+            [*LANGUAGES[block.language], written],
             cwd=checkout,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -78,9 +79,11 @@ def run(checkout: Path, deployed: Deployed, client: Client, documented_order: st
 
 
 @pytest.mark.laptop("the documents speak of the stack of this machine")
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "sh" and not block.note], ids=str)
-def test_a_documents_commands_work_as_written(block: Block, run: Callable[[str], str]) -> None:
-    printed = run(block.text)
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.language in LANGUAGES and not block.note], ids=str
+)
+def test_a_documents_commands_work_as_written(block: Block, run: Callable[[Block], str]) -> None:
+    printed = run(block)
 
     if block.answer is not None:
         assert_alike(json.loads(printed), json.loads(block.answer))
