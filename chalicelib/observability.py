@@ -9,7 +9,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote
 
@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 SHORTEST_SECRET = 8
 """A shorter one is left alone: it may be part of any word, and protects nothing."""
 
+_within_about: ContextVar[bool] = ContextVar("within_about", default=False)
 _secrets: set[str] = set()
 # What JSON has no form for is written as text: a line must not be lost for the value of one of its fields.
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
@@ -71,20 +72,24 @@ def about(**keys: object) -> Iterator[None]:
     They are this thread's; what it has done by others gets them through ``in_this_context``.
     """
     outside = dict(logger.thread_safe_get_current_keys())
+    within = _within_about.set(True)
     logger.thread_safe_append_keys(**keys)
     try:
         yield
     finally:
         logger.thread_safe_clear_keys()
         logger.thread_safe_append_keys(**outside)
+        _within_about.reset(within)
 
 
 def about_from_here(**keys: object) -> None:
     """Give these keys to every line until the ``about`` ends that this stands in; each invocation is one.
 
-    For what is known only on the way: also the line about an error that ends the way has them.
+    For what is known only on the way: also the line about an error that ends the way has them. Outside of any, where
+    nobody would take them away again, they are not given.
     """
-    logger.thread_safe_append_keys(**keys)
+    if _within_about.get():
+        logger.thread_safe_append_keys(**keys)
 
 
 def in_this_context(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

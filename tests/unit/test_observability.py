@@ -79,6 +79,15 @@ def test_what_was_found_out_on_the_way_is_known_until_the_way_ends_also_in_an_er
     assert order_ids(log) == ["1", None]
 
 
+def test_where_nobody_would_forget_it_nothing_is_remembered(log):
+    about_from_here(orderId="1")
+    logger.info("on no way")
+    with about():
+        logger.info("on the next one")
+
+    assert order_ids(log) == [None, None]
+
+
 def test_an_error_leaves_nothing_behind(log):
     with pytest.raises(ZeroDivisionError), about(orderId="1"):
         raise ZeroDivisionError
