@@ -17,6 +17,7 @@ const LONGEST_MS = 300_000;
 /** A price farther away than this is marked at the edge: drawn to scale, it would flatten all others. */
 const NEAR = 0.05;
 const MOST_LINES = 8;
+const LABEL = 14;
 const MARGIN = { top: 14, right: 78, bottom: 22, left: 10 };
 const TICKS_MS = [5_000, 10_000, 15_000, 30_000, 60_000];
 
@@ -278,21 +279,26 @@ function at(coordinate) {
   return coordinate.toFixed(1);
 }
 
-/** Draw what is waited for: a line where it is near, a mark at the edge where it is not; no label on another. */
+/** Draw what is waited for: a line where it is near, a mark at the edge where it is not. */
 function linesOf(scale, lines) {
-  const taken = [];
-  return lines.flatMap((line) => {
-    const above = line.price > scale.high;
-    const away = !line.near && (above || line.price < scale.low);
-    const y = away ? (above ? scale.top : scale.bottom) : scale.y(line.price);
-    let label = Math.min(Math.max(y - 5, scale.top + 8), scale.bottom - 5);
-    while (taken.some((other) => Math.abs(other - label) < 14)) label += above || label > (scale.top + scale.bottom) / 2 ? -14 : 14;
-    taken.push(label);
+  const placed = lines
+    .map((line) => ({ line, away: !line.near && (line.price > scale.high || line.price < scale.low) }))
+    .map(({ line, away }) => ({ line, away, y: Math.min(Math.max(scale.y(line.price), scale.top), scale.bottom) }))
+    .sort((one, other) => other.line.price - one.line.price);
+  const labels = labelHeights(scale, placed.map(({ y }) => y));
+  return placed.map(({ line, away, y }, index) => {
     const attributes = { class: `waiting ${line.side === "buy" ? "buy" : "sell"}`, "data-kind": line.kind, "data-price": line.text };
     const stroke = away ? null : svg("line", { x1: scale.left, x2: scale.right, y1: y, y2: y });
-    const text = away ? `${above ? "↑" : "↓"} ${line.label}` : line.label;
-    return [svg("g", attributes, stroke, svg("text", { x: scale.left + 6, y: label }, text))];
+    const text = away ? `${line.price > scale.high ? "↑" : "↓"} ${line.label}` : line.label;
+    return svg("g", attributes, stroke, svg("text", { x: scale.left + 6, y: labels[index] }, text));
   });
+}
+
+/** Return where labels stand: above their lines, in the order of those, and none on another. */
+function labelHeights(scale, heights) {
+  const labels = [];
+  heights.forEach((y, index) => labels.push(Math.max(y - 5, scale.top + 8, index ? labels[index - 1] + LABEL : 0)));
+  return labels.map((label, index) => Math.min(label, scale.bottom - 5 - (labels.length - 1 - index) * LABEL));
 }
 
 function fillMark(scale, { at: when, price, order }) {

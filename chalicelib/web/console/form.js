@@ -87,8 +87,8 @@ export class Ticket extends EventTarget {
     if (shown("expiresAt")) order.expiresAt = new Date(shown("expiresAt")).toISOString();
     if (shown("slippageTolerance")) order.slippageTolerance = shifted(shown("slippageTolerance"), -2);
     if (this.open) order.userId = this.form.userId.value.trim();
-    if (!order.amount) delete order.amount;
-    return order;
+    // What is empty is left out: the engine says of that that it is required.
+    return Object.fromEntries(Object.entries(order).filter(([, value]) => value));
   }
 
   #changed(field) {

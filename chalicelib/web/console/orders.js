@@ -144,16 +144,16 @@ function changesOf({ event, details, timestamp }) {
     case "building":
       return { minAmountOut: details.minAmountOut, maxAmountOut: details.maxAmountOut };
     case "submitted":
-      return { txHash: details.txHash };
+      return { txHash: details.txHash, retry: undefined };
     case "retrying":
       return { attempts: Number(details.attempt), maxRetries: details.maxRetries, lastError: details.error, retry: details };
     case "confirmed":
       return { txHash: details.txHash, executedPrice: details.executedPrice, amountOut: details.amountOut };
     case "failed":
-      return { lastError: details.error, attempts: Number(details.attempts) };
+      return { lastError: details.error, attempts: Number(details.attempts), retry: undefined };
     case "cancelled":
     case "expired":
-      return { reason: details.reason, waitsFor: null };
+      return { reason: details.reason, waitsFor: null, retry: undefined };
     case "redriven":
       return { attempts: 0, lastError: null, txHash: null, routeMeta: null };
     default:

@@ -109,6 +109,7 @@ export class Timeline {
 }
 
 function factsOf(order) {
+  const waits = order.orderType !== "market";
   const facts = {
     Order: order.orderId,
     Type: order.orderType,
@@ -117,7 +118,7 @@ function factsOf(order) {
     Amount: order.amountIn && `${exact(order.amountIn)} ${order.tokenIn}`,
     Limit: order.limitPrice && `${exact(order.limitPrice)} ${order.tokenOut}`,
     Trigger: order.triggerPrice && `${exact(order.triggerPrice)} ${order.tokenOut}`,
-    "In force": order.expiresAt ? `until ${time(order.expiresAt)}` : IN_FORCE[order.timeInForce],
+    "In force": order.expiresAt ? `until ${time(order.expiresAt)}` : waits && IN_FORCE[order.timeInForce],
     Tries: order.attempts ? `${order.attempts}${order.maxRetries ? ` of ${order.maxRetries}` : ""}` : null,
   };
   const given = Object.entries(facts).filter(([, value]) => value);
