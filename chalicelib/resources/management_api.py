@@ -34,10 +34,11 @@ class ManagementApi:
             raise
         return True
 
-    def close(self, connection_id: str) -> None:
-        """Close a connection; one that is gone already stays so."""
+    def close(self, connection_id: str) -> bool:
+        """Close a connection; False when it is gone already."""
         try:
             with as_unavailable("the management API"):
                 self.open().delete_connection(ConnectionId=connection_id)
         except self.open().exceptions.GoneException:
-            return
+            return False
+        return True

@@ -115,7 +115,7 @@ class Publisher:
         Raises:
             ResourceUnavailable: the management API does not answer.
         """
-        return self._post(connection_id, encode_json(message), opening)
+        return self._post(connection_id, message, opening)
 
     def close(self, connection_id: str) -> None:
         """Close a connection from the server's side."""
@@ -158,13 +158,14 @@ class Publisher:
         try:
             while True:
                 for event in self._store.events(order_id, cursor) if events is None else events:
-                    if not self._post(connection_id, encode_json(event), opening):
+                    if not self._post(connection_id, event, opening):
                         self._viewers.forget(connection_id)
                         return
                     cursor, ended, opening = event.seq, is_terminal(event.status), False
                 remaining = self._viewers.delivered(order_id, connection_id, cursor, ended=ended)
                 if remaining is Remaining.CLOSE:
-                    self._connections.close(connection_id)
+                    # Who has everything already is closed without being posted to, and may not be open yet either.
+                    self._reach(connection_id, lambda: self._connections.close(connection_id), opening)
                 if remaining is not Remaining.MORE:
                     return
                 events = None
@@ -181,14 +182,19 @@ class Publisher:
         except ResourceUnavailable as unavailable:
             logger.warning(f"{connection_id} gets events again: {unavailable}", orderId=order_id, seq=cursor)
 
-    def _post(self, connection_id: str, data: bytes, opening: bool = False) -> bool:
+    def _post(self, connection_id: str, message: object, opening: bool) -> bool:
+        data = encode_json(message)
+        return self._reach(connection_id, lambda: self._connections.post(connection_id, data), opening)
+
+    def _reach(self, connection_id: str, reach: Callable[[], bool], opening: bool) -> bool:
+        """Call ``reach``; as long as it finds no connection that may just not be open yet, again after a while."""
         for pause in OPENING_PAUSES if opening else ():
-            if self._connections.post(connection_id, data):
+            if reach():
                 return True
             if not self._viewers.may_open(connection_id):
                 return False
             self._clock.sleep(pause)
-        return self._connections.post(connection_id, data)
+        return reach()
 
 
 def _record(step: Step) -> None:

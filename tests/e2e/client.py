@@ -120,6 +120,12 @@ class Client:
         order_id: str = answer.body["orderId"]
         return order_id
 
+    def cancel_what_waits(self) -> None:
+        """Cancel every order that is pending: other tests count who is woken."""
+        while pending := self.get("/api/orders", status="pending", limit=100).body["orders"]:
+            for order in pending:
+                self.request("DELETE", f"/api/orders/{order['orderId']}")
+
     @contextmanager
     def socket(self, **query: Any) -> Iterator[Socket]:
         """Open a WebSocket connection."""

@@ -31,11 +31,8 @@ ONLY_AN_OPERATOR_CAUSES = {"redriven"}
 
 @pytest.fixture(scope="module", autouse=True)
 def no_order_is_left_waiting(client: Client) -> Iterator[None]:
-    """Cancel what waits: other tests count who is woken."""
     yield
-    while pending := client.get("/api/orders", status="pending", limit=100).body["orders"]:
-        for order in pending:
-            client.request("DELETE", f"/api/orders/{order['orderId']}")
+    client.cancel_what_waits()
 
 
 def heard_until(socket: Socket, *ends: str) -> list[dict[str, Any]]:

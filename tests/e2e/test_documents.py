@@ -11,7 +11,7 @@ not be run yet, which the page itself has to say.
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, deployed: Deployed) -> Pa
     assert deployed.target.endpoint_url
     (folder / ".local" / "endpoint").write_text(deployed.target.endpoint_url)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_order_is_left_waiting(client: Client) -> Iterator[None]:
+    yield
+    client.cancel_what_waits()
 
 
 @pytest.fixture(scope="module")

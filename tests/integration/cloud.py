@@ -174,24 +174,30 @@ class RecordingConnections:
         self.closed: list[str] = []
         self.gone: set[str] = set()
         self.refusals: Counter[str] = Counter()
-        """How many posts a connection still refuses, because it is not open yet."""
+        """How often a connection still cannot be reached, because it is not open yet."""
         self.before_post: Callable[[str], object] = lambda connection_id: None
         self._lock = threading.Lock()
 
     def post(self, connection_id: str, data: bytes) -> bool:
         self.before_post(connection_id)
         with self._lock:
-            if self.refusals[connection_id] > 0:
-                self.refusals[connection_id] -= 1
-                return False
-            if connection_id in self.gone:
+            if not self._can_reach(connection_id):
                 return False
             self.received[connection_id].append(decode_json(data))
             return True
 
-    def close(self, connection_id: str) -> None:
+    def close(self, connection_id: str) -> bool:
         with self._lock:
+            if not self._can_reach(connection_id):
+                return False
             self.closed.append(connection_id)
+            return True
+
+    def _can_reach(self, connection_id: str) -> bool:
+        if self.refusals[connection_id] > 0:
+            self.refusals[connection_id] -= 1
+            return False
+        return connection_id not in self.gone
 
     def events(self, connection_id: str) -> list[str]:
         """Return the names of what a client has received."""

@@ -265,7 +265,7 @@ def test_a_connection_that_is_gone_is_said_to_be(gateway):
     url, _ = gateway
 
     assert ManagementApi(url, Clock()).post("gone", b"{}") is False
-    ManagementApi(url, Clock()).close("gone")
+    assert ManagementApi(url, Clock()).close("gone") is False
 
 
 def test_a_connection_is_closed_from_our_side(gateway):

@@ -148,6 +148,18 @@ def test_a_connection_that_is_not_open_yet_is_given_a_moment(api, queues, open_s
     assert socket.seqs == [1, 2, 3, 4, 5]
 
 
+def test_a_connection_that_has_the_end_already_is_closed_as_soon_as_it_is_open(api, queues, open_socket, connections):
+    order_id = api.place()
+    queues.work_off()
+    socket = open_socket(orderId=order_id, afterSeq=5)
+    connections.refusals[socket.id] = 3
+
+    queues.work_off()
+
+    assert socket.received == []
+    assert socket.closed
+
+
 def test_a_connection_that_is_gone_is_forgotten(api, queues, open_socket, connections, cache):
     socket = open_socket(orderId=api.place())
     connections.gone.add(socket.id)

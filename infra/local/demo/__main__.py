@@ -7,12 +7,14 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from chalicelib.config import load_settings
 from infra.cloud import add_target_options, named_target
 from infra.local.demo import market_orders, waiting_orders
 from infra.local.demo.drawing import open_console
 from infra.local.demo.engine import LocalEngine
+from infra.local.demo.picture import save_picture
 from infra.local.settings_file import local_environment
 from infra.local.stack import LAUNCH_WEBHOOK_SECRET
 from oee import OrderEngineError
@@ -25,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Show the scenes; returns the exit code: 0 when every order ended as it was meant to."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.demo", description=__doc__)
     parser.add_argument("scene", nargs="?", choices=list(SCENES), help="show only this one")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write what is printed as a picture (SVG), too")
     add_target_options(parser)
     options = parser.parse_args(arguments)
     environment = local_environment()
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         launch_secret=settings.launch_webhook_secret or LAUNCH_WEBHOOK_SECRET,
         token=environment.get("OEE_TOKEN") or None,
     )
-    console = open_console()
+    console = open_console(record=options.picture is not None)
     scenes = [SCENES[options.scene]] if options.scene else list(SCENES.values())
     try:
         went_well = [asyncio.run(show(console, engine)) for show in scenes]
@@ -44,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    if options.picture:
+        save_picture(console, options.picture)
     return 0 if all(went_well) else EXIT_FAILED
 
 

@@ -19,9 +19,12 @@ WIDE = 100
 WIDTH_OF_A_FILE = 100
 
 
-def open_console() -> Console:
-    """Open the console; what goes to a file or a pipe is wide, unless ``COLUMNS`` says otherwise."""
-    console = Console(highlight=False)
+def open_console(*, record: bool = False) -> Console:
+    """Open the console; what goes to a file or a pipe is wide, unless ``COLUMNS`` says otherwise.
+
+    One that records what it prints does so as into a file: each picture once, without what moves.
+    """
+    console = Console(highlight=False, record=record, force_terminal=False if record else None)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_OF_A_FILE
     return console

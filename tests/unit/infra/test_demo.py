@@ -1,15 +1,19 @@
 import asyncio
 import io
+import re
 from contextlib import suppress
 from decimal import Decimal
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 
 from infra.cloud import Target
+from infra.local.demo.drawing import open_console
 from infra.local.demo.engine import DemoError
 from infra.local.demo.market_orders import Screen as MarketScreen
 from infra.local.demo.market_orders import five_orders
+from infra.local.demo.picture import save_picture
 from infra.local.demo.waiting_cast import five_waiting_orders
 from infra.local.demo.waiting_orders import Scene
 from infra.local.demo.waiting_screen import WaitingScreen
@@ -214,3 +218,13 @@ def test_the_market_scene_fits_on_a_terminal_however_many_venues_there_are(width
     chosen = "1,234.6 ✓" if len(venues) == 2 else f"1,234.6 {venues[-1]}"
     assert len([line for line in lines if chosen in line and "↻2" in line]) == len(orders)
     assert all(len(line.rstrip()) <= width for line in lines)
+
+
+def test_a_picture_of_the_demo_shows_what_was_printed_and_loads_nothing(tmp_path):
+    console = open_console(record=True)
+    console.print(MarketScreen(console, URL, ("raydium", "meteora"), five_orders()))
+    save_picture(console, tmp_path / "demo.svg")
+
+    picture = ElementTree.fromstring((tmp_path / "demo.svg").read_text())
+    assert "Five\N{NO-BREAK SPACE}market\N{NO-BREAK SPACE}orders" in "".join(picture.itertext())
+    assert not re.search(r"url\((?!#)|@import|href=", (tmp_path / "demo.svg").read_text())
