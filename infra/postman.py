@@ -110,7 +110,7 @@ CALLS = (
     Call("getQuotes", test=_HAS_A_CHOICE),
     Call("placeOrder", "Place a market order", "market", _OF_THE_USER, test=_REMEMBER_ORDER),
     Call("getOrder", test=_IS_THE_ORDER),
-    Call("getOrderByShortPath", test=_IS_THE_ORDER),
+    Call("getOrderByShortPath", "Read it by its short path", test=_IS_THE_ORDER),
     Call("getOrderEvents", test=_HAS_A_HISTORY),
     Call("listOrders", test=_IS_LISTED),
     Call("executeOrder", "Place a limit order", "limit", _OF_THE_USER, test=_REMEMBER_ORDER),
@@ -123,7 +123,7 @@ CALLS = (
         before=_TOMORROW,
         test=_REMEMBER_ORDER,
     ),
-    Call("cancelOrderByShortPath", test=_IS_CANCELLED),
+    Call("cancelOrderByShortPath", "Cancel it by its short path", test=_IS_CANCELLED),
     Call("placeOrder", "Place a stop order", "stop", _OF_THE_USER, test=_REMEMBER_ORDER),
     Call("cancelOrder", "Cancel the stop order", test=_IS_CANCELLED),
     Call("placeOrder", "Place a sniper order", "sniper", _OF_THE_USER, test=_REMEMBER_ORDER),
@@ -131,6 +131,8 @@ CALLS = (
     Call("cancelOrder", "Cancel the sniper order", test=_IS_CANCELLED),
     Call("placeOrder", "Place an order by the second spellings", "secondSpellings", _OF_THE_USER, test=_REMEMBER_ORDER),
     Call("cancelOrder", "Cancel it as well", test=_IS_CANCELLED),
+    Call("getStatistics"),
+    Call("getMetrics", statuses=(200, 403)),
     Call("issueStreamTicket", statuses=(200, 409)),
     Call("listDeadLetters", test=_REMEMBER_MESSAGE, statuses=(200, 403)),
     Call("redriveDeadLetters", changes={"messageIds": ["{{messageId}}"]}, statuses=(200, 403)),
@@ -255,8 +257,8 @@ def _saved_answers(operation: _Operation, request: Mapping[str, Any]) -> list[di
             "code": int(status),
             "status": HTTPStatus(int(status)).phrase,
             "header": [{"key": "Content-Type", "value": media_type}],
-            "body": _written(example["value"]),
-            "_postman_previewlanguage": "json",
+            "body": _written(example["value"]) if media_type.endswith("json") else example["value"],
+            "_postman_previewlanguage": "json" if media_type.endswith("json") else "text",
         }
         for status, answer in operation.described["responses"].items()
         for media_type, content in answer["content"].items()
