@@ -9,7 +9,7 @@ import pytest
 from infra.local.stack import OWN_SERVERS, Stack
 from tests.e2e.client import Client
 from tests.e2e.deployed import Deployed, is_named, named_by, on_this_machine
-from tests.e2e.newman import program
+from tests.e2e.npm import packages
 
 FROM_THE_DEVELOPERS_ENVIRONMENT = (
     "QUEUE_MAX_CONCURRENT",
@@ -84,8 +84,8 @@ def confirmed(client: Client) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def newman() -> program.Newman:
-    return program.installed()
+def npm_packages() -> packages.Packages:
+    return packages.installed()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from chalicelib.web.contract.openapi import openapi
 from tests.e2e.client import MARKET_ORDER, Client, Socket
 from tests.e2e.contract.calls import findings
 from tests.e2e.contract.keeping import VENUES, check_answer, check_message
-from tests.e2e.newman.program import Newman
+from tests.e2e.npm.packages import Packages
 
 DOCS = Path(__file__).parents[2] / "docs"
 LIMIT = {"orderType": "limit", "limitPrice": 1}
@@ -126,14 +126,15 @@ def test_an_answer_that_the_contract_does_not_know_would_be_noticed(
         check_answer("GET", "/health", status, content_type, json.dumps(content).encode())
 
 
-def test_the_stream_is_described_in_asyncapi_3(newman: Newman) -> None:
-    schema = json.loads((newman.modules / "@asyncapi" / "specs" / "schemas" / "3.0.0.json").read_text())
+def test_the_stream_is_described_in_asyncapi_3(npm_packages: Packages) -> None:
+    schema = json.loads((npm_packages.modules / "@asyncapi" / "specs" / "schemas" / "3.0.0.json").read_text())
 
     Draft7Validator(schema).validate(yaml.safe_load((DOCS / "asyncapi.yaml").read_text()))
 
 
 @pytest.mark.timeout(180)
-def test_the_postman_collection_runs_from_its_first_call_to_its_last(client: Client, newman: Newman) -> None:
-    code, printed = newman.run(DOCS / "postman_collection.json", baseUrl=client.url, webSocketUrl=client.websocket_url)
+def test_the_postman_collection_runs_from_its_first_call_to_its_last(client: Client, npm_packages: Packages) -> None:
+    variables = {"baseUrl": client.url, "webSocketUrl": client.websocket_url}
+    code, printed = npm_packages.run_collection(DOCS / "postman_collection.json", **variables)
 
     assert code == 0, printed

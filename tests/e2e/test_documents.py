@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from infra.market import call_market, request_of
 from tests.documents import DOCUMENTS, PROJECT, Block, blocks
 from tests.e2e.client import Client
 from tests.e2e.deployed import Deployed
+from tests.e2e.npm.packages import Packages
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 LANGUAGES = {"sh": ("bash", "-euo", "pipefail", "-c"), "python": ("python", "-c")}
@@ -39,10 +41,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, deployed: Deployed) -> Pa
     return folder
 
 
+@pytest.fixture(scope="module")
+def programs(checkout: Path, npm_packages: Packages) -> Path:
+    return npm_packages.put_into(checkout)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def no_order_is_left_waiting(client: Client) -> Iterator[None]:
+def nothing_is_left_behind(client: Client, deployed: Deployed) -> Iterator[None]:
     yield
     client.cancel_what_waits()
+    call_market(deployed.target, request_of(reset=True))
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +61,14 @@ def documented_order(client: Client) -> str:
 
 
 @pytest.fixture
-def run(checkout: Path, deployed: Deployed, client: Client, documented_order: str) -> Callable[[Block], str]:
+def run(
+    checkout: Path, programs: Path, deployed: Deployed, client: Client, documented_order: str
+) -> Callable[[Block], str]:
     """Run a block as a reader would: in a shell, in the project's folder; returns what it printed."""
     (checkout / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "PORT")}
     environment |= {
-        "PATH": f"{PROJECT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{PROJECT / '.venv' / 'bin'}:{programs}:{os.environ['PATH']}",
         "CURL_HOME": str(checkout),
         "PORT": deployed.url.rpartition(":")[2],
         "OEE_URL": deployed.url,
