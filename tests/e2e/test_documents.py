@@ -50,7 +50,7 @@ def programs(checkout: Path, npm_packages: Packages) -> Path:
 def nothing_is_left_behind(client: Client, deployed: Deployed) -> Iterator[None]:
     yield
     client.cancel_what_waits()
-    call_market(deployed.target, request_of(reset=True))
+    call_market(deployed.target, request_of(None, reset=True))
 
 
 @pytest.fixture(scope="module")
