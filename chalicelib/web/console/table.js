@@ -204,7 +204,7 @@ function progressOf(order) {
   return [
     element("div", { class: "steps", "data-outcome": outcome, "aria-hidden": "true" }, ...bars),
     element("p", { class: "status", "data-outcome": outcome }, label, element("span", { class: "hint" }, explanation(order))),
-    order.lastError && order.status !== "confirmed" ? element("p", { class: "reason" }, order.lastError) : null,
+    order.lastError && order.status !== "confirmed" ? element("p", { class: "reason", title: order.lastError }, order.lastError) : null,
     order.reason ? element("p", { class: "hint" }, order.reason) : null,
   ].filter(Boolean);
 }
