@@ -498,19 +498,37 @@ def test_an_event_that_never_came_is_read_from_the_history(new_console: Callable
     assert seqs_of(timeline) == ["1", "2", "3", "4", "5"]
 
 
-def test_an_event_that_comes_twice_counts_once(new_console: Callable[..., Console]) -> None:
+def test_an_event_that_comes_again_later_changes_nothing(new_console: Callable[..., Console]) -> None:
     console = new_console()
+    first: dict[str, str | bytes] = {}
+    asked: list[str] = []
 
-    def double(socket: WebSocketRoute) -> None:
+    def repeat_the_first(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
-        server.on_message(lambda message: [socket.send(message) for _ in range(2)])
 
-    console.page.route_web_socket(re.compile("/ws"), double)
+        def pass_on(message: str | bytes) -> None:
+            socket.send(message)
+            socket.send(first.setdefault(json.loads(message).get("orderId", ""), message))
+
+        def ask(message: str | bytes) -> None:
+            asked.append(json.loads(message).get("orderId"))
+            server.send(message)
+
+        server.on_message(pass_on)
+        socket.on_message(ask)
+
+    console.page.route_web_socket(re.compile("/ws"), repeat_the_first)
     console.open_live()
+    console.page.route("**/api/orders?*", lambda route: route.fulfill(json={"orders": [], "nextCursor": None}))
     order_id = console.place(amount="1")
+    expect(console.status(order_id)).to_have_text("confirmed")
+    later = console.place(amount="2")
+    expect(console.status(later)).to_have_text("confirmed")
 
+    expect(console.status(order_id)).to_have_text("confirmed")
+    assert [asked.count(placed) for placed in (order_id, later)] == [1, 1]
     timeline = console.timeline(order_id)
-    expect(timeline.locator("li[data-event=confirmed]")).to_be_visible()
+    expect(timeline.locator("li")).to_have_count(5)
     assert seqs_of(timeline) == ["1", "2", "3", "4", "5"]
 
 
