@@ -1,5 +1,4 @@
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -21,7 +20,9 @@ def test_list_walks_through_all_orders_newest_first(client: Client) -> None:
     assert listed == placed[:0:-1]
 
 
-def test_list_can_be_narrowed_to_a_status(client: Client, confirmed: list[dict[str, Any]]) -> None:
+def test_list_can_be_narrowed_to_a_status(client: Client) -> None:
+    confirmed = client.execute()
+
     page = client.get("/api/orders", status="confirmed", limit=100).body
 
     assert {order["status"] for order in page["orders"]} == {"confirmed"}
