@@ -76,7 +76,8 @@ The engine is ready ({seconds:.1f} s). In another terminal:
 
 {_first_steps(stack)}
 
-  HTTP       {stack.url}
+  Console    {stack.url}
+  HTTP       {stack.url}/api
   WebSocket  {stack.websocket_url}
   Postgres   {database}
   Redis      {redis}

@@ -23,19 +23,29 @@ ALLOWED_ORIGIN = "https://app.example.com"
 NO_LIMITS = {"ORDER_PROCESSOR_RATE": "0", "USER_ORDER_RATE": "0"}
 
 
+WHAT_PEOPLE_TOUCH = (
+    "test_client",
+    "test_command_line",
+    "test_console",
+    "test_contract",
+    "test_documents",
+    "test_metrics",
+)
+"""These take about as long as all others together, so that two processes have about as much to do."""
 LEFT_OUT = pytest.StashKey[list[tuple[str, str]]]()
 """The tests that were left out, each with the reason."""
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist looks for the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep these tests together where tests run in several processes, because they share one stack.
+    """Keep these tests together where tests run in several processes, because they share a stack, or one of two.
 
     Where they share one that was deployed before, leave out those that need the stack of this machine.
     """
     own = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in own:
-        item.add_marker(pytest.mark.xdist_group("one stack"))
+        stack = "the stack of what people touch" if item.path.stem in WHAT_PEOPLE_TOUCH else "the stack of the engine"
+        item.add_marker(pytest.mark.xdist_group(stack))
     if is_named(os.environ):
         left_out = {item: str(marker.args[0]) for item in own if (marker := item.get_closest_marker("laptop"))}
         config.stash[LEFT_OUT] = [(item.nodeid, reason) for item, reason in left_out.items()]
