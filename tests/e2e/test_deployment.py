@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -226,9 +227,13 @@ def test_removing_leaves_nothing(target: Target) -> None:
     # Secrets and policies that several roles share are made on AWS only.
     assert what_is_there(target).keys() == LISTED.keys() - {"secretsmanager"} | {"event sources", "keys"}
 
+    began = time.time() * 1000
     remove(target)
 
-    assert what_is_there(target) == {}
+    left = what_is_there(target)
+    # A function that was running ends later, and the emulator makes a group for its lines; on AWS none of them may.
+    groups = [group for group in left.pop("logs", []) if group["creationTime"] < began]
+    assert (left, groups) == ({}, [])
 
 
 LISTED: Mapping[str, tuple[str, str]] = {
