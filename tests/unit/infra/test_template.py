@@ -385,6 +385,18 @@ def test_clients_meet_rest_and_websocket_on_one_host_with_the_laptops_paths():
     assert SINGLE["WebsocketAPIStage"]["Properties"]["StageName"] == "ws"
 
 
+def test_the_public_host_keeps_no_error():
+    # Unless told, CloudFront keeps most errors for 10 s, whatever their Cache-Control says, and gives them to whoever
+    # asks for the same address: a 403 of who may not see it to who may.
+    # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
+    edge = SINGLE["PublicEdge"]["Properties"]["DistributionConfig"]
+
+    assert {error["ErrorCode"]: error["ErrorCachingMinTTL"] for error in edge["CustomErrorResponses"]} == dict.fromkeys(
+        (400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0
+    )
+    assert not any("ResponsePagePath" in error for error in edge["CustomErrorResponses"])
+
+
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
