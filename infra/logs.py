@@ -22,7 +22,9 @@ from infra.cloud import Target, add_target_options, named_target
 from infra.commands import failed
 
 HOURS = 24.0
-"""How far back is looked unless the command says: CloudWatch reads every line of that time, and bills a long story."""
+"""How far back is looked unless the command says: CloudWatch reads through every line of that time."""
+MOST_HOURS = 10 * 366 * 24.0
+"""The longest that CloudWatch keeps what it does not keep for ever."""
 FOLLOW_SECONDS = 1.0
 FOLLOW_AGAIN = timedelta(minutes=2)
 """How far back each look of ``--follow`` goes: lines arrive late, on a laptop when their invocation is over."""
@@ -95,13 +97,21 @@ def pictured(line: LogLine) -> Text:
     text = Text(f"{line.at:%Y-%m-%d %H:%M:%S}.{line.at.microsecond // 1000:03d}  ", style="dim")
     text.append(f"{line.function:<{FUNCTION_COLUMN}}", style="cyan")
     text.append(f"{line.level:<{LEVEL_COLUMN}}", style=style or "dim")
-    text.append(line.message, style=style)
+    first, *others = line.message.splitlines() or [""]
+    text.append(_printable(first), style=style)
     for name, value in line.fields.items():
-        text.append(f"  {name}=", style="dim")
-        text.append(_shown(name, value))
+        text.append(f"  {_printable(name)}=", style="dim")
+        text.append(_printable(_shown(name, value)))
+    for further in others:
+        text.append(f"\n    {_printable(further)}", style=style)
     for traced in line.exception.splitlines():
-        text.append(f"\n    {traced}", style="red")
+        text.append(f"\n    {_printable(traced)}", style="red")
     return text
+
+
+def _printable(text: str) -> str:
+    """Return a text whose control characters are seen, not obeyed: what a client sent may be part of it."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _shown(name: str, value: Any) -> str:
@@ -209,7 +219,7 @@ def _nothing(options: argparse.Namespace, group: str, target: Target) -> str:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.logs", description=__doc__)
     parser.add_argument("order", type=_order_id, help="the order's id")
-    parser.add_argument("--hours", type=float, default=HOURS, help=f"how far to look back (default: {HOURS:g})")
+    parser.add_argument("--hours", type=_hours, default=HOURS, help=f"how far to look back (default: {HOURS:g})")
     parser.add_argument("--json", action="store_true", help="print the lines as they were logged")
     parser.add_argument("--follow", action="store_true", help="go on with what comes up, until Ctrl-C")
     add_target_options(parser)
@@ -221,6 +231,16 @@ def _order_id(given: str) -> str:
         return str(UUID(given))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{given!r} is not an order id; expected is a UUID") from None
+
+
+def _hours(given: str) -> float:
+    try:
+        hours = float(given)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours <= MOST_HOURS:
+        raise argparse.ArgumentTypeError(f"{given!r} is not allowed; expected is a number up to {MOST_HOURS:g}")
+    return hours
 
 
 if __name__ == "__main__":

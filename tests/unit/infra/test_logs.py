@@ -97,6 +97,24 @@ def test_an_error_is_shown_with_its_traceback():
     ]
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        line("order \x1b]0;mine\x07\u202e"),
+        line("failed", error="\x1b[2J\x9b2J", quotes={"\x1b[2J": {}}),
+        line("failed", error="one\rtwo", **{"\x1b[8m": 1}),
+        line("a bug", exception="Traceback:\nValueError: \x1b[2J\r"),
+        {"timestamp": NOON_MS, "message": "[ERROR] ValueError: \x1b[2J\n\x1b[8m  File x"},
+    ],
+)
+def test_what_a_client_sent_does_nothing_to_the_terminal(event, tell, capsys):
+    tell(Cloud([event]))
+
+    told = capsys.readouterr().out
+    assert all(character.isprintable() for character in told.replace("\n", ""))
+    assert "\\x1b" in told or "one\\rtwo" in told
+
+
 @pytest.mark.parametrize("text", ["[ERROR] Runtime exited\n", '{"no": "line of ours"}', '"text"', "[1]", "17"])
 def test_what_is_no_line_of_ours_is_shown_as_it_is(text):
     told = read_line({"timestamp": NOON_MS, "message": text}, STACK)
@@ -210,3 +228,12 @@ def test_a_log_is_read_from_then_on():
 
     assert list(Log(client=cloud, group=GROUP).events("id", NOON)) == []
     assert cloud.looks[0]["startTime"] == NOON_MS
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "0", "-5", "1e9", "a day"])
+def test_how_far_to_look_back_is_a_number_of_hours(given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([UNKNOWN_ORDER, "--stage", "prod", "--hours", given])
+
+    assert ended.value.code == REFUSED_BY_ARGPARSE
+    assert f"{given!r} is not allowed; expected is a number up to 87840" in capsys.readouterr().err
