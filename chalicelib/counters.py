@@ -6,7 +6,8 @@ round trip. What is in Redis may be lost. Then the counters begin anew, as those
 which is what whoever reads counters is prepared for.
 
 A step is counted when it is published. One whose process died between its commit and that, or that was published while
-Redis was down, is missing here; Postgres has it.
+Redis was down, is missing here, and one whose script was sent again because the connection had died may be counted
+twice; Postgres has it right.
 
 Of each order there is a stopwatch, which says since when it is executed, or since when its swap is on its way. It goes
 by the times of the events themselves, which are Postgres's.
@@ -52,12 +53,13 @@ end
 
 NOTE_OPEN = """
 local function note_open(open, connection, now, lifetime)
+    redis.call('ZREMRANGEBYSCORE', open, 0, now)
     redis.call('ZADD', open, now + lifetime, connection)
     redis.call('PEXPIRE', open, lifetime)
 end
 """
-"""The same for one that opens a connection, whose end may be lost: ``note_open(key, connection, now, lifetime)``, in
-milliseconds."""
+"""The same for one that opens a connection: ``note_open(key, connection, now, lifetime)``, in milliseconds. Of some the
+end is lost; they go when another is opened, as maybe nobody ever reads the metrics."""
 
 _LUA_BOUNDS = ", ".join(map(str, BOUNDS_MS))
 

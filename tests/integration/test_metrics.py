@@ -199,6 +199,15 @@ def test_a_connection_whose_end_was_lost_is_not_counted_for_ever(engine, open_so
     assert measured("oee_open_connections") == 0
 
 
+def test_connections_whose_end_was_lost_do_not_pile_up_where_nobody_measures(open_socket, cache):
+    cache.zadd("open-connections", {"lost": 1})
+
+    open_socket()
+
+    assert cache.zscore("open-connections", "lost") is None
+    assert cache.zcard("open-connections") == 1
+
+
 def test_a_connection_is_opened_also_when_it_cannot_be_counted(make_engine, serve, connections):
     serve(make_engine(REDIS_URL=NO_REDIS))
 
