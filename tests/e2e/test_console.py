@@ -988,6 +988,53 @@ def test_a_pasted_token_is_used_and_kept_nowhere(
 
 
 @SECURE
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "refused"])
+def test_the_next_user_is_told_nothing_that_the_one_before_has_asked_for(
+    secure_console: Callable[..., Console], token_issuer: LocalIssuer, secure: Deployed, answered: bool
+) -> None:
+    bob = token_issuer.token("bob")
+    Client(secure.url, secure.websocket_url, bob).place(userId="bob")
+    console = secure_console(expects={401}).open()
+    held: list[Route] = []
+    console.page.route("**/api/orders?*", lambda route: held.append(route), times=1)
+    with console.page.expect_request("**/api/orders?*"):
+        use_token(console, bob)
+    console.page.get_by_role("button", name="Sign out").click()
+    use_token(console, token_issuer.token("eve"))
+    expect(console.page.locator("#orders-empty")).to_contain_text("No orders yet.")
+
+    with console.page.expect_response("**/api/orders?*"):
+        if answered:
+            held[0].continue_()
+        else:
+            held[0].fulfill(status=401, json={"status": 401, "detail": "It has expired."})
+    with console.page.expect_response("**/api/orders?*"):
+        pass  # to the next look
+
+    expect(console.page.locator("#orders-empty")).to_contain_text("No orders yet.")
+    console.is_live()
+
+
+@SECURE
+def test_the_next_user_cannot_send_again_what_the_one_before_has_sent(
+    secure_console: Callable[..., Console], token_issuer: LocalIssuer
+) -> None:
+    console = secure_console(expects={0}).open()
+    use_token(console, token_issuer.token("bob"))
+    console.is_live()
+    console.page.route("**/api/orders", lambda route: route.abort(), times=1)
+    console.page.get_by_label("Amount").fill("1")
+    console.page.locator("#submit").click()
+    expect(console.page.locator("#retry")).to_be_visible()
+
+    console.page.get_by_role("button", name="Sign out").click()
+    use_token(console, token_issuer.token("eve"))
+
+    console.is_live()
+    expect(console.page.locator("#retry")).to_be_hidden()
+
+
+@SECURE
 def test_a_token_that_is_not_good_is_said_to_be_so(secure_console: Callable[..., Console]) -> None:
     console = secure_console(expects={401}).open()
     use_token(console, "no token")

@@ -51,16 +51,19 @@ export class Api {
 
   /** @param {RequestInit} request */
   async #call(method, path, { headers, signal, ...request }) {
+    const { user, headers: proof } = this.session;
     const limit = AbortSignal.timeout(PATIENCE_MS);
     const { status, text } = await this.#fetch(path, {
       ...request,
       method,
-      headers: { ...headers, ...this.session.headers },
+      headers: { ...headers, ...proof },
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
+    // Whoever has signed in meanwhile is not shown what another has asked for.
+    if (this.session.user !== user) throw new DOMException("Another user has signed in.", "AbortError");
     const body = text && readable(text);
     if (status >= 400) {
-      if (status === 401) this.session.expire();
+      if (status === 401 && this.session.headers.Authorization === proof.Authorization) this.session.expire();
       throw new Problem(status, body);
     }
     return body;

@@ -63,6 +63,12 @@ export class Ticket extends EventTarget {
     this.quotes = undefined;
   }
 
+  /** Forget what became of what was sent: the next user is not to send it again. */
+  forget() {
+    this.#unanswered = null;
+    this.#clearErrors();
+  }
+
   get type() {
     return this.form.orderType.value;
   }
@@ -154,6 +160,7 @@ export class Ticket extends EventTarget {
   }
 
   #refuse(error, request) {
+    if (error.name === "AbortError") return;
     if (error instanceof Unreachable || (error instanceof Problem && error.passes)) {
       this.#unanswered = request;
       this.#summarize(

@@ -54,7 +54,7 @@ async function look() {
     takePage("", page);
     table.become("loaded");
   } catch (error) {
-    table.become({ error: error.message });
+    if (error.name !== "AbortError") table.become({ error: error.message });
   }
 }
 
@@ -196,6 +196,7 @@ function end() {
 function forget() {
   orders.clear();
   cursors.clear();
+  ticket.forget();
   shownUser = "";
   table.become("loading");
 }
