@@ -259,6 +259,39 @@ def test_numbers_keep_every_digit(console: Console) -> None:
     expect(console.status(order_id)).to_have_text("cancelled")
 
 
+BROKEN_WITHIN_A_PART = """numbers => numbers.filter(number => [...number.childNodes].some(part => {
+    const range = document.createRange();
+    range.selectNodeContents(part);
+    return part.nodeType === Node.TEXT_NODE && range.getClientRects().length > 1;
+})).map(number => number.textContent)"""
+
+
+def test_a_confirmed_order_takes_two_lines_and_breaks_no_number(new_console: Callable[..., Console]) -> None:
+    console = new_console(viewport={"width": 1280, "height": 900}).open_live()
+    placed = [
+        console.place(tokenIn=token, tokenOut="USDC", amount=amount)
+        for token, amount in (("SOL", "30"), ("BONK", "25000000.25"))
+    ]
+
+    for order_id in placed:
+        expect(console.status(order_id)).to_have_text("confirmed")
+    numbers = console.page.locator("td .number")
+    assert numbers.evaluate_all(BROKEN_WITHIN_A_PART) == []
+    assert console.row(placed[0]).evaluate("row => row.offsetHeight") < 64
+
+
+def test_orders_that_are_not_there_yet_are_said_to_be_loading(new_console: Callable[..., Console]) -> None:
+    console = new_console()
+    held: list[Route] = []
+    console.page.route("**/api/orders?*", lambda route: held.append(route))
+    console.open()
+
+    expect(console.page.locator("#orders-empty")).to_have_text("Loading the orders …")
+    console.page.unroute_all(behavior="ignoreErrors")
+    for route in held:
+        route.continue_()
+
+
 def test_a_transaction_hash_is_copied_whole(new_console: Callable[..., Console], client: Client) -> None:
     order_id = client.execute()[0]["orderId"]
     console = new_console(permissions=["clipboard-read", "clipboard-write"]).open_live()

@@ -42,6 +42,12 @@ export function button(text, attributes, action) {
   return made;
 }
 
+/** Show a number that is written in parts; only where it does not fit its line ends between them. */
+export function number(parts) {
+  const broken = parts.flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
+  return element("span", { class: "number" }, ...broken);
+}
+
 /** Write text into an element, if it is not there already: a screen reader speaks of what changes. */
 export function write(target, text) {
   if (target.textContent !== text) target.textContent = text;

@@ -13,6 +13,16 @@ export function exact(text) {
   return fraction === undefined ? grouped : `${grouped}.${fraction}`;
 }
 
+/**
+ * Write an exact number in parts: a line may end between them, never within one.
+ *
+ * @param {string} text
+ */
+export function numberParts(text) {
+  const written = exact(text);
+  return written.includes(",") ? written.split(/(?<=,)|(?=\.)/) : [written];
+}
+
 /** @param {string} text */
 export function short(text, head = 6, tail = 4) {
   return text.length <= head + tail + 1 ? text : `${text.slice(0, head)}…${tail ? text.slice(-tail) : ""}`;

@@ -1,7 +1,7 @@
 /** Quotes side by side: in the ticket what the router would choose now, in the table what it chose. */
 
-import { element } from "./dom.js";
-import { exact } from "./format.js";
+import { element, number } from "./dom.js";
+import { numberParts } from "./format.js";
 
 /**
  * Return a line for each venue, the chosen one marked.
@@ -18,7 +18,7 @@ export function quoteLines(route, { compact = false } = {}) {
       "div",
       { class: "quote-line", "data-chosen": chosen },
       element("span", { class: "venue" }, venue),
-      element("span", { class: "number" }, exact(quote.netPrice)),
+      number(numberParts(quote.netPrice)),
       compact ? null : element("span", { class: "hint" }, `fee ${percent(quote.fee)} · impact ${impact(quote)}`),
       chosen ? element("span", { class: "best" }, compact ? "✓" : "best", compact && unseen(" chosen")) : null,
     );

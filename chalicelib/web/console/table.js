@@ -1,7 +1,7 @@
 /** The table of orders: a row each, which changes as its order moves. On a narrow screen the rows become cards. */
 
-import { button, byId, element, write } from "./dom.js";
-import { basisPoints, exact, preciseTime, short, signed, time } from "./format.js";
+import { button, byId, element, number, write } from "./dom.js";
+import { basisPoints, exact, numberParts, preciseTime, short, signed, time } from "./format.js";
 import { notify } from "./notices.js";
 import { STEPS, hasEnded, isCancellable, pairOf, stepOf } from "./orders.js";
 import { quoteLines } from "./quote.js";
@@ -36,6 +36,7 @@ export class Table extends EventTarget {
     });
     this.text.addEventListener("input", () => this.draw());
     byId("load-more").addEventListener("click", () => this.dispatchEvent(new Event("more")));
+    this.draw();
   }
 
   /** Say whether there are earlier orders to load. */
@@ -129,7 +130,7 @@ class Row {
    */
   constructor(order, { open, cancel }) {
     this.cells = Object.fromEntries(
-      ["order", "amount", "progress", "quotes", "executed", "transaction", "actions"].map((name) => [
+      ["order", "amount", "progress", "quotes", "executed", "transaction"].map((name) => [
         name,
         element("td", { role: "cell", class: `cell-${name}` }),
       ]),
@@ -142,7 +143,8 @@ class Row {
     });
     this.facts = element("div", { class: "facts" });
     this.cells.order.append(this.details, this.facts);
-    this.cells.actions.append(this.cancel);
+    this.transaction = element("div");
+    this.cells.transaction.append(this.transaction, this.cancel);
     this.element = element("tr", { role: "row", "data-order": order.orderId }, ...Object.values(this.cells));
     this.element.addEventListener("click", (event) => {
       const target = /** @type {Element} */ (event.target);
@@ -159,14 +161,17 @@ class Row {
     this.details.setAttribute("aria-label", `${name}, ${order.orderType} order: its timeline`);
     this.facts.replaceChildren(...factsOf(order));
     this.cells.amount.replaceChildren(
-      element("span", { class: "number" }, exact(order.amountIn)),
+      number(numberParts(order.amountIn)),
       element("span", { class: "hint" }, ` ${order.tokenIn}`),
     );
     this.cells.progress.replaceChildren(...progressOf(order));
-    this.cells.quotes.replaceChildren(order.routeMeta ? quoteLines(order.routeMeta, { compact: true }) : dash());
+    this.cells.quotes.replaceChildren(
+      // Without quotes their place is free for why: what is said here is long.
+      order.routeMeta ? quoteLines(order.routeMeta, { compact: true }) : (reasonOf(order) ?? dash()),
+    );
     this.cells.executed.replaceChildren(...executionOf(order));
-    this.cells.transaction.replaceChildren(order.txHash ? transaction(order.txHash) : dash());
     this.cancel.hidden = !isCancellable(order);
+    this.transaction.replaceChildren(...(order.txHash ? [transaction(order.txHash)] : this.cancel.hidden ? [dash()] : []));
     this.cancel.setAttribute("aria-label", `Cancel ${name}`);
   }
 }
@@ -204,9 +209,13 @@ function progressOf(order) {
   return [
     element("div", { class: "steps", "data-outcome": outcome, "aria-hidden": "true" }, ...bars),
     element("p", { class: "status", "data-outcome": outcome }, label, element("span", { class: "hint" }, explanation(order))),
-    order.lastError && order.status !== "confirmed" ? element("p", { class: "reason", title: order.lastError }, order.lastError) : null,
+    order.routeMeta ? reasonOf(order) : null,
     order.reason ? element("p", { class: "hint" }, order.reason) : null,
   ].filter(Boolean);
+}
+
+function reasonOf({ lastError, status }) {
+  return lastError && status !== "confirmed" ? element("p", { class: "reason", title: lastError }, lastError) : null;
 }
 
 /** Say what the status alone does not. */
@@ -224,8 +233,7 @@ function executionOf(order) {
   if (!order.executedPrice) return [dash()];
   const quoted = order.routeMeta?.quotes?.[order.routeMeta.chosen]?.netPrice;
   return [
-    element("span", { class: "number" }, exact(order.executedPrice)),
-    quoted ? pointsOf(order, quoted) : null,
+    element("div", {}, number(numberParts(order.executedPrice)), quoted ? pointsOf(order, quoted) : null),
     order.amountOut ? element("span", { class: "hint" }, `${exact(order.amountOut)} ${order.tokenOut}`) : null,
   ].filter(Boolean);
 }
