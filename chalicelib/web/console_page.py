@@ -6,7 +6,7 @@ a secret, so page and files need no token. Every address in it is relative: it w
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +19,7 @@ from chalicelib.exact_json import encode_json
 from chalicelib.orders.tokens import TOKENS
 from chalicelib.streaming.viewers import MOST_ORDERS
 from chalicelib.web.answers import Answer
+from chalicelib.web.console_bundle import script_of, stylesheet_of
 from chalicelib.web.problems import RequestError, shown
 
 FOLDER = Path(__file__).parent / "console"
@@ -26,11 +27,13 @@ PAGE = "index.html"
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 STYLESHEETS = ("theme.css", "layout.css", "parts.css")
 """In this order: a later one has the last word."""
+SCRIPT = "main.js"
+"""The module that imports the others."""
 KEPT_FOR_GOOD = "public, max-age=31536000, immutable"
 
 
 class Assets(NamedTuple):
-    """The files of the console by name, and what they are called together."""
+    """The files of the console by name, those that the page loads among them, and what all are called together."""
 
     version: str
     files: Mapping[str, str]
@@ -38,8 +41,10 @@ class Assets(NamedTuple):
 
 @cache
 def assets() -> Assets:
-    """Return the files that the page loads, read once a process."""
+    """Return the files of the console, read once a process; the page loads the merged ones and the icon."""
     files = {path.name: path.read_text("utf-8") for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
+    files["console.css"] = stylesheet_of(files, STYLESHEETS)
+    files["console.js"] = script_of(files, SCRIPT)
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name}\0{len(content)}\0{content}".encode())
@@ -70,24 +75,12 @@ def console_page(settings: Settings, path: str, query: Mapping[str, str]) -> Ans
     if not path.endswith("/"):
         location = f"{path.rpartition('/')[2]}/" + (f"?{urlencode(query)}" if query else "")
         return Answer(b"", HTTPStatus.PERMANENT_REDIRECT, {"Location": location})
-    version, files = assets()
     page = Template((FOLDER / PAGE).read_text("utf-8")).substitute(
-        version=version,
-        stylesheets=_lines(f'<link rel="stylesheet" href="console/{version}/{name}">' for name in STYLESHEETS),
-        modules=_lines(
-            # Named all at once: a module that is found in another would wait for that one to arrive.
-            f'<link rel="modulepreload" href="console/{version}/{name}">'
-            for name in files
-            if name.endswith(".js")
-        ),
+        version=assets().version,
         settings=_data_block(_told(settings)),
     )
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": _security_policy(settings)}
     return Answer(page.encode(), headers=headers)
-
-
-def _lines(tags: Iterable[str]) -> str:
-    return "\n    ".join(tags)
 
 
 def _told(settings: Settings) -> dict[str, object]:

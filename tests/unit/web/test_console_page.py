@@ -10,7 +10,7 @@ from chalicelib.config import load_settings
 from chalicelib.orders.tokens import TOKENS
 from chalicelib.streaming.viewers import MOST_ORDERS
 from chalicelib.web import console_page
-from chalicelib.web.console_page import FOLDER, assets, console_asset
+from chalicelib.web.console_page import FOLDER, STYLESHEETS, assets, console_asset
 from chalicelib.web.console_page import console_page as page_of
 from chalicelib.web.problems import RequestError
 
@@ -57,8 +57,31 @@ def test_the_page_is_never_kept_and_names_its_files_by_their_version():
         assert console_asset(*address.split("/")[1:]).body
 
 
-def test_every_module_is_named_in_the_page_so_that_none_waits_for_another():
-    assert re.findall(r'rel="modulepreload" href="console/\w+/([\w.]+)"', html()) == SCRIPTS
+def test_a_first_visit_loads_one_script_one_sheet_and_the_icon():
+    assert sorted(re.findall(r'(?:href|src)="console/\w+/([\w.]+)"', html())) == [
+        "console.css",
+        "console.js",
+        "icon.svg",
+    ]
+
+
+def test_the_script_holds_every_module_once_each_after_those_that_it_needs():
+    names = re.findall(r'^modules\["([\w.]+)"\] = ', assets().files["console.js"], re.MULTILINE)
+    needed = {
+        name: re.findall(r'^import .* from "\./([\w.]+)"', (FOLDER / name).read_text(), re.MULTILINE)
+        for name in SCRIPTS
+    }
+
+    assert sorted([*names, "main.js"]) == SCRIPTS
+    assert all(names.index(source) < names.index(name) for name in names for source in needed[name])
+    assert not re.findall(r"^(?:import|export)\b", assets().files["console.js"], re.MULTILINE)
+
+
+def test_the_sheet_holds_the_styles_in_their_order():
+    styles = [(FOLDER / name).read_text() for name in STYLESHEETS]
+
+    assert assets().files["console.css"] == "\n".join(styles)
+    assert {path.name for path in FOLDER.glob("*.css")} == set(STYLESHEETS)
 
 
 def test_nothing_in_the_page_needs_more_than_its_policy_allows():
@@ -198,8 +221,8 @@ def copied(tmp_path, monkeypatch):
     "change",
     [
         lambda folder: (folder / "main.js").write_text("// nothing"),
-        lambda folder: (folder / "theme.css").unlink(),
-        lambda folder: (folder / "dom.js").rename(folder / "doms.js"),
+        lambda folder: (folder / "icon.svg").unlink(),
+        lambda folder: (folder / "icon.svg").rename(folder / "mark.svg"),
         lambda folder: (folder / "more.js").write_text(""),
     ],
     ids=["changed", "gone", "renamed", "new"],
