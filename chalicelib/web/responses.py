@@ -108,6 +108,8 @@ def as_problem(request: Any, get_response: Callable[[Any], Response]) -> Respons
     if response.status_code >= HTTPStatus.BAD_REQUEST and isinstance(response.body, dict):
         status = HTTPStatus(response.status_code)
         detail = response.body.get("Message", status.description)
+        if status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+            detail = f"{detail}. Send JSON, with the header Content-Type: application/json."
         return _problem_response(Problem(title=status.phrase, status=status, detail=detail), response.headers)
     return response
 

@@ -148,6 +148,7 @@ def test_a_quote_is_a_table_or_exact_json(oee: Oee) -> None:
         (("quote", "SOL", "1"), WRONG_USAGE, "'SOL' is not a pair; expected is one such"),
         (("quote", "SOL/USDC", "1,5"), WRONG_USAGE, "'1,5' is not a number; expected is one such"),
         (("submit", "SOL/USDC", "1", "--until", "tomorrow"), WRONG_USAGE, "'tomorrow' is no time; expected is"),
+        (("submit", "SOL/USDC", "1", "--until", "99999999999d"), WRONG_USAGE, "further away than there are years"),
         (("submit", "SOL/USDC", "1", "--type", "stop"), WRONG_USAGE, "a stop order needs --stop PRICE"),
         (("submit", "SOL/USDC", "1", "--type", "market", "--limit", "1"), WRONG_USAGE, "--limit is not for market"),
         (("orders", "--url", "localhost:3000"), WRONG_USAGE, "is not an engine's address"),
@@ -183,6 +184,16 @@ def test_who_interrupts_a_watch_is_told_how_to_go_on(oee: Oee, environment: dict
     assert process.returncode == INTERRUPTED
     assert f"oee watch {order_id}" in told
     assert oee("cancel", order_id).returncode == DONE
+
+
+def test_who_stops_reading_ends_a_watch_that_is_not_told_to_have_failed(environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -m oee submit SOL/USDC 1 --watch --json | head -n 1; echo ${{PIPESTATUS[0]}}"
+
+    ran = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
+
+    event, code = ran.stdout.splitlines()
+    assert json.loads(event)["event"] == "pending"
+    assert (code, ran.stderr) == ("141", "")
 
 
 def test_a_token_on_the_command_line_is_warned_of(oee: Oee) -> None:

@@ -65,7 +65,10 @@ def test_nothing_is_stored_for_a_bad_request(api, database, queues):
     ):
         assert_problem(api.post(body), 400)
     assert_problem(api.post(order_body(userId="x" * 1_000_000)), 413)
-    assert_problem(api.request("POST", "/api/orders", order_body(), Content_Type="text/plain"), 415)
+    answer = api.request("POST", "/api/orders", order_body(), Content_Type="text/plain")
+
+    assert_problem(answer, 415)
+    assert "header Content-Type: application/json" in answer.body["detail"]
 
     assert database.count("orders") == 0
     assert queues.orders.count() == 0

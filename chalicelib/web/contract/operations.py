@@ -159,7 +159,10 @@ _BODY_REFUSALS = {
     "tooLarge": RequestError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has 20000 bytes; at most {LARGEST_BODY} are allowed."
     ),
-    "notJson": RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Unsupported media type: text/plain"),
+    "notJson": RequestError(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "Unsupported media type: text/plain. Send JSON, with the header Content-Type: application/json.",
+    ),
 }
 _BAD_ID = {"badId": invalid({"orderId": "'7' is not an order id; expected is a UUID"})}
 _UNKNOWN_ORDER = {**_BAD_ID, "unknownOrder": unknown_order(examples.ORDER_ID)}

@@ -173,6 +173,8 @@ class AsyncClient:
     async def orders(self, status: str | None = None, limit: int | None = None) -> AsyncGenerator[Order, None]:
         """Iterate over the user's orders, the newest first: all of them, or at most ``limit``.
 
+        Without tokens an engine that is open to all answers with everybody's.
+
         They come page by page, so one that is placed meanwhile does not make another come twice.
         """
         progress = Progress(self._protocol.orders(status, limit))

@@ -169,6 +169,8 @@ class Client:
     def orders(self, status: str | None = None, limit: int | None = None) -> Iterator[Order]:
         """Iterate over the user's orders, the newest first: all of them, or at most ``limit``.
 
+        Without tokens an engine that is open to all answers with everybody's.
+
         They come page by page, so one that is placed meanwhile does not make another come twice.
         """
         progress = Progress(self._protocol.orders(status, limit))

@@ -65,7 +65,7 @@ log = logging.getLogger("oee")
 Result = TypeVar("Result")
 JSON = {"Content-Type": "application/json"}
 LARGEST_PAGE = 100
-UNAUTHORIZED, FORBIDDEN, CONFLICT = 401, 403, 409
+UNAUTHORIZED, FORBIDDEN, CONFLICT, UNAVAILABLE = 401, 403, 409, 503
 SHORTEST_TIMEOUT = 1.0
 """Seconds that a request is given even where the deadline is nearer."""
 SETTLED_SECONDS = 10.0
@@ -214,7 +214,7 @@ class Protocol:
                 if feed.has_heard_the_last:
                     feed.close()
             except Cut:
-                trouble = address.unreachable(websocket_url, "the connection is closed again and again")
+                trouble = address.unreachable(websocket_url, "the connection was closed")
                 if feed.has_heard_the_last:
                     feed.close()
                 elif self._surroundings.now() - connected_at > SETTLED_SECONDS:
@@ -265,7 +265,12 @@ class Protocol:
     def _not_let_in(self, status: int, websocket_url: str, ticket: str | None) -> Exception:
         if status in TRANSIENT:
             return Retry(Problem(status=status))
-        if status in (UNAUTHORIZED, FORBIDDEN) and ticket is None:
+        if status == FORBIDDEN and ticket is None:
+            # Who has no ticket gets a 401. This is what a client sees of a connection that could not be opened,
+            # as while Redis is away: MiniStack answers so, whatever the function said.
+            detail = f"{websocket_url} opens no connection (status 403): a part of the engine may be down."
+            return Retry(Problem(status=UNAVAILABLE, detail=detail))
+        if status == UNAUTHORIZED and ticket is None:
             return _without_token(f"{websocket_url} lets nobody in without a token.")
         if status in (UNAUTHORIZED, FORBIDDEN):
             return Retry(

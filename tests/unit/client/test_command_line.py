@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from oee import OrderEvent, Quotes, VenueQuote
+from oee import Order, OrderEvent, Quotes, VenueQuote
 from oee.command_line import commands, drawing
 from oee.command_line.story import OrderStory
 from oee.errors import Problem, UnexpectedAnswer, Unreachable, refusal
-from tests.unit.client.engines import ORDER_ID, event
+from tests.unit.client.engines import ORDER, ORDER_ID, event
 
 TERMS = {"orderType": "market", "side": "sell", "tokenIn": "SOL", "tokenOut": "USDC", "amount": Decimal("1.5")}
 QUOTE = {"price": 151, "fee": Decimal("0.003"), "liquidity": 1, "amountOut": 225}
@@ -139,6 +139,20 @@ def test_nothing_that_comes_from_outside_can_steer_a_terminal(evil):
 
     assert [character for character in printed if not character.isprintable() and character != "\n"] == []
     assert evil in printed if evil.startswith("[") else evil not in printed
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_orders_fit_into_every_window_with_no_value_broken(width):
+    fill = {"status": "confirmed", "executedPrice": Decimal("148.358007333")}
+    order = msgspec.convert({**ORDER, "amountIn": Decimal("1.5"), **fill}, Order)
+
+    printed = drawn(drawing.orders([order], width), width=width)
+
+    assert max(len(line) for line in printed.splitlines()) <= width
+    for whole in (ORDER_ID, "✓ confirmed", "market"):
+        assert whole in printed
+    assert "148.358007333" in "".join(printed.split())
+    assert "148.358007333" in printed or width < 80
 
 
 @pytest.mark.parametrize(

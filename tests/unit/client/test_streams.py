@@ -5,7 +5,18 @@ import json
 
 import pytest
 
-from oee import Accepted, AsyncClient, Conflict, NotFound, Refused, Retries, Unauthorized, UnexpectedAnswer, Unreachable
+from oee import (
+    Accepted,
+    AsyncClient,
+    Conflict,
+    NotFound,
+    Refused,
+    Retries,
+    Unauthorized,
+    Unavailable,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from oee.feed import LAST_WORD_SECONDS, MOST_ORDERS, QUIET_SECONDS, Feed
 from oee.protocol import Protocol, Surroundings
 from oee.steps import Connect, Deliver, Disconnect, Progress, Receive, Silence
@@ -335,10 +346,20 @@ def test_a_ticket_that_is_not_taken_is_replaced(caller, sockets, status):
     assert len(caller(Engine(answer({"ticket": "x"})), websocket_url=server.url, token="t").watch(ORDER_ID)) == 5
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_who_has_no_token_is_told_that_one_is_needed(caller, sockets, status):
+def test_who_has_no_token_is_told_that_one_is_needed(caller, sockets):
     with pytest.raises(Unauthorized, match="OEE_TOKEN"):
-        caller(NOBODY_ASKED, websocket_url=sockets(Refuse(status)).url).watch(ORDER_ID)
+        caller(NOBODY_ASKED, websocket_url=sockets(Refuse(401)).url).watch(ORDER_ID)
+
+
+def test_a_connection_that_cannot_be_opened_now_is_tried_again(caller, sockets):
+    server = sockets(Refuse(403), [*STORY, 1000])
+
+    assert len(caller(NOBODY_ASKED, websocket_url=server.url).watch(ORDER_ID)) == 5
+
+
+def test_a_connection_that_cannot_be_opened_for_long_is_no_matter_of_tokens(caller, sockets):
+    with pytest.raises(Unavailable, match="a part of the engine may be down"):
+        caller(NOBODY_ASKED, websocket_url=sockets(*[Refuse(403)] * 50).url).watch(ORDER_ID)
 
 
 def test_a_token_that_is_not_good_ends_a_stream_at_once(caller, sockets):

@@ -2,6 +2,7 @@
 
 import getpass
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,7 +22,8 @@ from oee.orders import OrderType, Side, TimeInForce, exact, order_of
 from oee.retries import Retries
 from oee.version import VERSION
 
-EXIT_ORDER_FAILED, EXIT_REFUSED, EXIT_UNREACHABLE = 1, 3, 4  # a wrong command line is 2, an interruption 130: typer
+# A wrong command line is 2, an interruption 130: typer.
+EXIT_ORDER_FAILED, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_NOT_READ = 1, 3, 4, 141
 EPILOG = """
 **Exit codes:** 0 done · 1 the order failed, was cancelled or expired · 2 the command line is wrong ·
 3 the engine refused · 4 the engine cannot be reached or is down · 130 interrupted
@@ -65,7 +67,10 @@ def read_time(text: str) -> datetime:
     """Read ``2030-01-31T12:00:00Z``, or how long from now: ``90s``, ``15m``, ``8h``, ``7d``."""
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
     if text[:-1].isdigit() and text[-1] in units:
-        return datetime.now(UTC) + timedelta(**{units[text[-1]]: int(text[:-1])})
+        try:
+            return datetime.now(UTC) + timedelta(**{units[text[-1]]: int(text[:-1])})
+        except OverflowError as wrong:
+            raise typer.BadParameter(f"{text!r} from now is further away than there are years") from wrong
     try:
         time = datetime.fromisoformat(text)
     except ValueError as wrong:
@@ -213,14 +218,15 @@ def list_orders(
     url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
-    """List your orders, the newest first."""
+    """List your orders, the newest first; everybody's where the engine asks for no tokens."""
     with connected(url, None, token) as client:
         found = client.orders(status, limit)
         if as_json:
             for order in found:
                 print_json(order)
         else:
-            drawing.open_console().print(drawing.orders(found))
+            console = drawing.open_console()
+            console.print(drawing.orders(found, console.width))
 
 
 @app.command()
@@ -304,6 +310,10 @@ def connected(url: str, websocket_url: str | None, token: str | None) -> Iterato
     try:
         with client:
             yield client
+    except BrokenPipeError as gone:
+        # Who reads this has had enough, as `head` does. Ends as what SIGPIPE ends, and writes nothing more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(EXIT_NOT_READ) from gone
     except OrderEngineError as error:
         tell(str(error))
         if error.client_order_id is not None:

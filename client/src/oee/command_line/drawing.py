@@ -18,6 +18,8 @@ from oee.command_line.story import OrderStory, swap_of, written
 
 WIDTH_OF_A_PIPE = 1000
 """Columns where nobody looks at the end of a line: nothing is cut or broken."""
+WIDTH_OF_ORDERS = 120
+"""Columns that a table of orders takes, long numbers included."""
 FRAMES_PER_SECOND = 10
 SPINNER = "◐◓◑◒"
 PALE = "bright_black"
@@ -81,22 +83,33 @@ def quotes(answer: Quotes) -> Group:
     return Group(Text(printable(swap), "bold"), table)
 
 
-def orders(found: Iterable[Order]) -> Table:
-    """Show orders, one a line."""
+def orders(found: Iterable[Order], width: int) -> Table | Group:
+    """Show orders, one a line, or two where the lines are too short for a table."""
+    rows = [(order, *_row(order)) for order in found]
+    if width < WIDTH_OF_ORDERS:
+        return Group(*(line for row in rows for line in _lines(*row)))
     table = _table("order", "placed", "type", "swap", "status", "executed at")
-    table.columns[0].no_wrap = table.columns[4].no_wrap = True
     table.columns[5].justify = "right"
-    for order in found:
-        mark, color = ENDS.get(order.status, ON_THE_WAY)
-        table.add_row(
-            printable(order.order_id),
-            f"{order.created_at.astimezone():%m-%d %H:%M:%S}",
-            printable(order.order_type),
-            printable(swap_of(order.side, order.amount_in, order.token_in, order.token_out)),
-            Text(f"{mark} {printable('waiting' if order.waits_for else order.status)}", color),
-            "" if order.executed_price is None else written(order.executed_price),
-        )
+    for order, status, *told in rows:
+        executed_at = "" if order.executed_price is None else written(order.executed_price)
+        table.add_row(printable(order.order_id), *told, status, executed_at)
     return table
+
+
+def _row(order: Order) -> tuple[Text, str, str, str]:
+    mark, color = ENDS.get(order.status, ON_THE_WAY)
+    return (
+        Text(f"{mark} {printable('waiting' if order.waits_for else order.status)}", color),
+        f"{order.created_at.astimezone():%m-%d %H:%M:%S}",
+        printable(order.order_type),
+        printable(swap_of(order.side, order.amount_in, order.token_in, order.token_out)),
+    )
+
+
+def _lines(order: Order, status: Text, *told: str) -> Iterator[Text]:
+    yield Text.assemble((printable(order.order_id), "bold"), "  ", status)
+    executed_at = [] if order.executed_price is None else [f"at {written(order.executed_price)}"]
+    yield Text("  " + " · ".join([*told, *executed_at]))
 
 
 class Watching:
