@@ -39,8 +39,8 @@ class Picture:
 
 
 PICTURES = (
-    Picture("console.png", "light", 1440, 980),
-    Picture("console-dark.png", "dark", 1440, 980),
+    Picture("console.png", "light", 1440, 900),
+    Picture("console-dark.png", "dark", 1440, 900),
     Picture("console-phone.png", "light", 390, 844, ".chart", (("is_mobile", True), ("has_touch", True))),
 )
 
