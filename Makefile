@@ -53,7 +53,7 @@ demo: setup ## Watch orders that execute and orders that wait on a running stack
 	@$(BIN)/python -m infra.local.demo $(ARGS)
 
 logs: setup ## Tell one order's story across all functions: make logs ORDER=id (STAGE=prod, ARGS=--follow)
-	@$(BIN)/python -m infra.logs $(ORDER) --stage $(or $(STAGE),local) $(ARGS)
+	@$(if $(ORDER),,echo "Which order? make logs ORDER=<its id>"; exit 2;) $(BIN)/python -m infra.logs $(ORDER) --stage $(or $(STAGE),local) $(ARGS)
 
 bench: setup ## Measure throughput and latency on a stack of its own
 	@$(BIN)/python -m bench $(ARGS)
