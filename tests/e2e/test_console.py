@@ -1079,7 +1079,7 @@ def test_a_token_that_expires_leaves_what_is_on_the_screen_and_offers_to_sign_in
     secure_console: Callable[..., Console], token_issuer: LocalIssuer
 ) -> None:
     console = secure_console(expects={401}).open()
-    use_token(console, token_issuer.token("dora", exp=int(time.time()) + 12))
+    use_token(console, token_issuer.token("dora", exp=int(time.time()) + 30))
     console.is_live()
     order_id = console.place(amount="1")
     expect(console.status(order_id)).to_have_text("confirmed")
