@@ -44,7 +44,7 @@ explain() {
 # uv installs the lock in seconds, pip in a minute or two; where uv cannot work (no binary for this machine,
 # a package index that only pip is configured for) pip does.
 install_packages() {
-    echo "Installing $(grep -c '==' requirements-dev.txt) packages (about 150 MB the first time)"
+    echo "Installing $(grep -c '==' requirements-dev.txt) packages (about 270 MB the first time)"
     sed -n '/^uv==/,/[^\\]$/p' requirements-dev.txt >"$venv/uv.txt"
     if quietly "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes -r "$venv/uv.txt" &&
         quietly "$venv/bin/uv" pip sync --python "$venv/bin/python" --require-hashes requirements-dev.txt; then
