@@ -236,6 +236,8 @@ class Protocol:
         try:
             yield Connect(feed.address(websocket_url, ticket), self._time_left(attempts))
         except HandshakeRefused as refused:
+            if refused.status == FORBIDDEN and ticket is None and not self._is_open_to_all:
+                yield from self._new_ticket()  # says so, where the reason is that one is needed
             raise self._not_let_in(refused.status, websocket_url, ticket) from refused
         self._was_answered = True
         feed.connected()
@@ -255,6 +257,9 @@ class Protocol:
         """Exchange the token for a ticket; None where there is no token, or nobody needs a ticket."""
         if self._is_open_to_all or (yield AskToken()) is None:
             return None
+        return (yield from self._new_ticket())
+
+    def _new_ticket(self) -> Flow[str | None]:
         try:
             issued = yield from self._call(Request(method="POST", path="/api/stream/tickets"), StreamTicket)
         except Conflict:
@@ -266,8 +271,7 @@ class Protocol:
         if status in TRANSIENT:
             return Retry(Problem(status=status))
         if status == FORBIDDEN and ticket is None:
-            # Who has no ticket gets a 401. This is what a client sees of a connection that could not be opened,
-            # as while Redis is away: MiniStack answers so, whatever the function said.
+            # No ticket is needed. MiniStack answers so whatever the reason is, such as that Redis is away.
             detail = f"{websocket_url} opens no connection (status 403): a part of the engine may be down."
             return Retry(Problem(status=UNAVAILABLE, detail=detail))
         if status == UNAUTHORIZED and ticket is None:

@@ -351,15 +351,23 @@ def test_who_has_no_token_is_told_that_one_is_needed(caller, sockets):
         caller(NOBODY_ASKED, websocket_url=sockets(Refuse(401)).url).watch(ORDER_ID)
 
 
-def test_a_connection_that_cannot_be_opened_now_is_tried_again(caller, sockets):
-    server = sockets(Refuse(403), [*STORY, 1000])
+def test_who_has_no_token_is_told_so_also_where_every_refusal_is_a_403(caller, sockets):
+    engine = Engine(problem(401, "A token is needed."))
 
-    assert len(caller(NOBODY_ASKED, websocket_url=server.url).watch(ORDER_ID)) == 5
+    with pytest.raises(Unauthorized, match="OEE_TOKEN"):
+        caller(engine, websocket_url=sockets(Refuse(403)).url).watch(ORDER_ID)
+
+
+def test_a_connection_that_cannot_be_opened_now_is_tried_again(caller, sockets):
+    server = sockets(Refuse(403), Refuse(403), [*STORY, 1000])
+    engine = Engine(problem(409, "No ticket is needed."))
+
+    assert len(caller(engine, websocket_url=server.url).watch(ORDER_ID)) == 5
 
 
 def test_a_connection_that_cannot_be_opened_for_long_is_no_matter_of_tokens(caller, sockets):
     with pytest.raises(Unavailable, match="a part of the engine may be down"):
-        caller(NOBODY_ASKED, websocket_url=sockets(*[Refuse(403)] * 50).url).watch(ORDER_ID)
+        caller(Engine(problem(409)), websocket_url=sockets(*[Refuse(403)] * 50).url).watch(ORDER_ID)
 
 
 def test_a_token_that_is_not_good_ends_a_stream_at_once(caller, sockets):
