@@ -78,7 +78,7 @@ class Storm:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.client = Client(stack.url, stack.websocket_url)
+        self.client = Client(stack.url, stack.websocket_url, expects_crashes=True)
         self._cloud = Target(stage="local", endpoint_url=stack.aws_endpoint_url)
         self._placers = ThreadPoolExecutor(8, thread_name_prefix="client")
         self._over = threading.Event()
