@@ -797,7 +797,7 @@ TOO_FAINT = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_in_both_schemes(new_console: Callable[..., Console], client: Client, scheme: Any) -> None:
-    console = new_console(color_scheme=scheme, expects={400}).open_live()
+    console = new_console(color_scheme=scheme, expects={400, 422}).open_live()
     console.choose("side", "buy")
     failed = console.place(amount="900000000")
     confirmed = console.place(amount="1")
