@@ -76,6 +76,7 @@ localstack: setup ## Deploy to the emulator of docker-compose.localstack.yml and
 lock: setup ## Pin the newest allowed version of every package
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-dev.in -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet $(LOCK_FORMAT) --generate-hashes requirements-solana.in -o requirements-solana.txt
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-lint.in -o requirements-lint.txt
 LOCK_FORMAT := --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
