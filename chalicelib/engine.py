@@ -165,7 +165,11 @@ class Engine:
     @cached_property
     def chain(self) -> Chain:
         return SimulatedChain(
-            database=self.database, chance=self.chance, faults=self.faults, latency=self.settings.mock_latency
+            database=self.database,
+            chance=self.chance,
+            faults=self.faults,
+            latency=self.settings.mock_latency,
+            clock=self.clock,
         )
 
     @cached_property

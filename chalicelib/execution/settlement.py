@@ -6,13 +6,12 @@ the same bytes, and only when it has expired and a last look still finds nothing
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from chalicelib.clock import Clock
 from chalicelib.execution.retries import Retries
 from chalicelib.observability import about, logger
-from chalicelib.orders.order import Order
+from chalicelib.orders.order import Order, Side
 from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapOutcome, SwapStatus
 from chalicelib.orders.tokens import EXACT, round_price
 from chalicelib.polling import ticks
@@ -26,8 +25,6 @@ WATCH_SECONDS = 4.0
 LOOK_SECONDS = 0.2
 """The pause between two looks; half of it is what a landed swap waits on average."""
 COME_BACK_SECONDS = 2.0
-EXPIRY_MARGIN = timedelta(seconds=2)
-"""How far the chain's clock may be behind ours: only this long after its expiry is a swap given up."""
 
 
 class InFlight(NamedTuple):
@@ -69,26 +66,24 @@ class Settlement:
 
     def _look(self, in_flight: dict[str, InFlight]) -> None:
         """Settle all that has an outcome by now and take it out of ``in_flight``."""
-        # Before the look: whatever had expired by now cannot land after it.
-        now = self.clock.now()
         try:
-            statuses = self.chain.statuses(in_flight.keys())
+            statuses = self.chain.statuses([swap for _, swap in in_flight.values()])
         except VenueUnavailable as unavailable:
             order_ids = [order.order_id for order, _ in in_flight.values()]
             logger.warning(f"{len(in_flight)} swaps not looked at: {unavailable}", orderIds=order_ids)
             return
         landed: list[Fill] = []
-        for tx_hash, (order, swap) in list(in_flight.items()):
-            status = statuses.get(tx_hash)
-            if status is None and now < swap.expires_at + EXPIRY_MARGIN:
-                continue
-            del in_flight[tx_hash]
-            if status is None:
-                self._end_try(order, EndedSwap(tx_hash, "expired"), "the swap expired before it landed")
-            elif status.outcome is SwapOutcome.LANDED:
-                landed.append(_fill(order, swap, status))
-            else:
-                self._end_try(order, EndedSwap(tx_hash, "failed"), status.error or "the chain gave no reason")
+        for tx_hash, status in statuses.items():
+            order, swap = in_flight.pop(tx_hash)
+            match status.outcome:
+                case SwapOutcome.LANDED:
+                    landed.append(_fill(order, swap, status))
+                case SwapOutcome.FAILED:
+                    self._end_try(order, EndedSwap(tx_hash, "failed"), status.error or "the chain gave no reason")
+                case SwapOutcome.EXPIRED:
+                    self._end_try(order, EndedSwap(tx_hash, "expired"), "the swap expired before it landed")
+                case _:
+                    assert_never(status.outcome)
         if landed:
             self._confirm(landed)
 
@@ -123,12 +118,16 @@ class Settlement:
 
 
 def _fill(order: Order, swap: SignedTransaction, status: SwapStatus) -> Fill:
-    if status.amount_out is None:
-        raise ValueError(f"swap {swap.tx_hash} landed without an amount")
+    if not status.spent or not status.received:
+        raise ValueError(f"swap {swap.tx_hash} landed, but moved {status.spent} for {status.received}")
+    sells = order.side is Side.SELL
+    amount_in, amount_out = (status.spent, status.received) if sells else (status.received, status.spent)
     return Fill(
         order_id=order.order_id,
         tx_hash=swap.tx_hash,
         venue=swap.venue,
-        amount_out=status.amount_out,
-        executed_price=round_price(EXACT.divide(status.amount_out, order.amount_in)),
+        amount_in=amount_in,
+        amount_out=amount_out,
+        executed_price=round_price(EXACT.divide(amount_out, amount_in)),
+        explorer_url=status.explorer_url,
     )

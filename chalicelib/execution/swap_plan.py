@@ -36,6 +36,7 @@ def plan_swap(order: Order, quote: Quote) -> SwapPlan:
         maximum = maximum if worst is None else min(maximum, worst)
     return SwapPlan(
         venue=quote.venue,
+        pool=quote.pool,
         actions=tuple(actions),
         expected_amount_out=quote.amount_out,
         min_amount_out=minimum,

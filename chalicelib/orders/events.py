@@ -134,10 +134,11 @@ class RoutingDetails(Details, frozen=True, kw_only=True):
 
 
 class BuildingDetails(Details, frozen=True, kw_only=True):
-    """What the transaction does, and the worst fill it accepts: at least for a sell, at most for a buy."""
+    """What the transaction does, where, and the worst fill it accepts: at least for a sell, at most for a buy."""
 
     event = "building"
     venue: str
+    pool: str | None = None
     actions: tuple[str, ...]
     min_amount_out: Decimal | None = None
     max_amount_out: Decimal | None = None
@@ -162,13 +163,15 @@ class RetryingDetails(Details, frozen=True, kw_only=True):
 
 
 class ConfirmedDetails(Details, frozen=True, kw_only=True):
-    """What was swapped, and for how much."""
+    """What was swapped, and for how much; a transaction on a public chain can be looked up at ``explorerUrl``."""
 
     event = "confirmed"
     tx_hash: str
     executed_price: Decimal
+    amount_in: Decimal
     amount_out: Decimal
     venue: str
+    explorer_url: str | None = None
 
 
 class FailedDetails(Details, frozen=True, kw_only=True):
@@ -241,6 +244,7 @@ def building(plan: SwapPlan) -> EventDraft:
     """Say what the transaction does, and the worst fill it accepts."""
     return BuildingDetails(
         venue=plan.venue,
+        pool=plan.pool,
         actions=plan.actions,
         min_amount_out=plan.min_amount_out,
         max_amount_out=plan.max_amount_out,
@@ -265,7 +269,12 @@ def retrying(order: Order, error: str, delay: timedelta) -> EventDraft:
 def confirmed(fill: Fill) -> EventDraft:
     """Say what was swapped, and for how much."""
     return ConfirmedDetails(
-        tx_hash=fill.tx_hash, executed_price=fill.executed_price, amount_out=fill.amount_out, venue=fill.venue
+        tx_hash=fill.tx_hash,
+        executed_price=fill.executed_price,
+        amount_in=fill.amount_in,
+        amount_out=fill.amount_out,
+        venue=fill.venue,
+        explorer_url=fill.explorer_url,
     ).draft
 
 

@@ -59,7 +59,7 @@ _CLAIM = f"""
         SELECT false, orders.* FROM orders WHERE id = %(order_id)s AND NOT EXISTS (SELECT FROM claimed)
     ), live_swap AS (
         SELECT tx_hash AS swap_tx_hash, venue AS swap_venue, payload AS swap_payload,
-               expires_at AS swap_expires_at
+               expires_at AS swap_expires_at, last_valid_block_height AS swap_last_valid_block_height
         FROM swaps
         WHERE order_id = %(order_id)s AND state = 'live'
     )
@@ -73,7 +73,8 @@ _CLAIM = f"""
 _IN_FLIGHT = f"""
     WITH in_flight AS (
         SELECT tx_hash AS swap_tx_hash, venue AS swap_venue, payload AS swap_payload,
-               expires_at AS swap_expires_at, order_id AS swap_order_id
+               expires_at AS swap_expires_at, last_valid_block_height AS swap_last_valid_block_height,
+               order_id AS swap_order_id
         FROM swaps
         WHERE order_id = ANY(%(order_ids)s::uuid[]) AND state = 'live'
     )
@@ -241,6 +242,7 @@ class OrderStore:
             "swap_tx_hash": swap.tx_hash,
             "payload": swap.payload,
             "expires_at": swap.expires_at,
+            "last_valid_block_height": swap.last_valid_block_height,
             "min_amount_out": plan.min_amount_out,
             "max_amount_out": plan.max_amount_out,
         }
@@ -405,4 +407,5 @@ def _swap(row: Row) -> SignedTransaction | None:
         venue=row["swap_venue"],
         payload=bytes(row["swap_payload"]),
         expires_at=row["swap_expires_at"],
+        last_valid_block_height=row["swap_last_valid_block_height"],
     )

@@ -44,8 +44,8 @@ BUILD = _transition(
     Status.BUILDING,
     "tx_hash = %(swap_tx_hash)s, min_amount_out = %(min_amount_out)s, max_amount_out = %(max_amount_out)s",
     also=""", recorded AS (
-        INSERT INTO swaps (tx_hash, order_id, venue, payload, expires_at)
-        SELECT %(swap_tx_hash)s, id, chosen_dex, %(payload)s, %(expires_at)s FROM moved
+        INSERT INTO swaps (tx_hash, order_id, venue, payload, expires_at, last_valid_block_height)
+        SELECT %(swap_tx_hash)s, id, chosen_dex, %(payload)s, %(expires_at)s, %(last_valid_block_height)s FROM moved
     )""",
 )
 

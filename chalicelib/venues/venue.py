@@ -39,7 +39,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     ``price`` is the pool's mid price, ``net_price`` what remains of it after ``fee`` (a fraction) and the impact
     of this amount on ``liquidity`` (the pool's reserve of tokenIn). ``amount_out`` is the tokenOut that a sell
-    receives or a buy pays, in whole base units.
+    receives or a buy pays, in whole base units. ``pool`` is the pool's address, where the venue has several for a pair.
     """
 
     venue: str
@@ -48,6 +48,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     liquidity: Decimal
     net_price: Decimal
     amount_out: Decimal
+    pool: str | None = None
 
     def marginal_price(self, side: Side) -> Decimal:
         """Return the net price without this amount's impact, to compare with ``Spot.marginal_price``."""
@@ -88,7 +89,12 @@ class Venue(Protocol):
         """
 
     def build(self, order: Order, plan: SwapPlan) -> SignedTransaction:
-        """Build and sign the swap; nothing is sent."""
+        """Build and sign the swap; nothing is sent.
+
+        Raises:
+            SwapRefused: this swap can never work as planned.
+            VenueUnavailable: it cannot be built now, or would fail now.
+        """
 
 
 class Chain(Protocol):
@@ -101,5 +107,9 @@ class Chain(Protocol):
             VenueUnavailable: it may or may not have been taken; only its status tells.
         """
 
-    def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
-        """Return what is known of these transactions; those not landed yet are absent."""
+    def statuses(self, transactions: Collection[SignedTransaction]) -> Mapping[str, SwapStatus]:
+        """Return how these transactions have ended, by their hashes; those that may still land are absent.
+
+        Raises:
+            VenueUnavailable: no answer now.
+        """

@@ -29,6 +29,7 @@ from chalicelib.resources.redis import Redis
 from chalicelib.routing.router import Router
 from chalicelib.streaming import viewers
 from chalicelib.triggers.launches import DeliveryRepeated
+from chalicelib.venues.simulated import chain as simulated_chain
 from chalicelib.venues.simulated.chain import SimulatedChain
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.simulated.prices import Prices, SteeredPair
@@ -62,7 +63,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     for idle in ("IDLE", "SETTLING", "LONG_IDLE"):
         monkeypatch.setattr(recovery, idle, timedelta())
     monkeypatch.setattr(settlement, "WATCH_SECONDS", 0.4)
-    monkeypatch.setattr(settlement, "EXPIRY_MARGIN", timedelta())
+    monkeypatch.setattr(simulated_chain, "EXPIRY_MARGIN", timedelta())
 
 
 @pytest.fixture(autouse=True)
@@ -183,7 +184,9 @@ class World:
         }.items():
             setattr(engine, name, Counted(getattr(self, name), fate, effects))
         engine.faults, engine.market = NoFaults(), self.market
-        ledger = SimulatedChain(database=self.database, chance=engine.chance, faults=engine.faults, latency=0.0)
+        ledger = SimulatedChain(
+            database=self.database, chance=engine.chance, faults=engine.faults, latency=0.0, clock=engine.clock
+        )
         engine.chain = CountedChain(self.chain, ledger, fate)
         if self.chain.first_time == "never quoted":
             engine.router = Router([NoVenue()])
@@ -206,7 +209,9 @@ class Counted:
 class CountedChain:
     def __init__(self, chain: Chain, ledger: SimulatedChain, fate: Fate) -> None:
         self.submit = fate.wrap("send swap", lambda transaction: chain.submit(ledger, transaction))
-        self.statuses: Callable[[Collection[str]], Mapping[str, SwapStatus]] = fate.wrap("look", ledger.statuses)
+        self.statuses: Callable[[Collection[SignedTransaction]], Mapping[str, SwapStatus]] = fate.wrap(
+            "look", ledger.statuses
+        )
 
 
 class NoVenue:

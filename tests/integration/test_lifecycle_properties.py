@@ -83,7 +83,9 @@ class OneOrder(RuleBasedStateMachine):
         """The chain lands the swap: it may have been sent as soon as the order is submitted, and not before."""
         if (live := self.live) and self.order.status is Status.SUBMITTED:
             self.landed.add(live.tx_hash)
-            for step in self.store.confirm([Fill(self.order_id, live.tx_hash, "raydium", Decimal(1), Decimal(1))]):
+            for step in self.store.confirm(
+                [Fill(self.order_id, live.tx_hash, "raydium", Decimal(1), Decimal(1), Decimal(1))]
+            ):
                 self.moved(step)
 
     @rule(ended_as=st.sampled_from(["failed", "expired"]), last_try=st.booleans())

@@ -6,8 +6,9 @@ from functools import partial
 
 import pytest
 
-from chalicelib.execution.settlement import EXPIRY_MARGIN, WATCH_SECONDS
+from chalicelib.execution.settlement import WATCH_SECONDS
 from chalicelib.orders.swap import Fill
+from chalicelib.venues.simulated.chain import EXPIRY_MARGIN
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.venue import VenueUnavailable
 from tests.builders import STEPS
@@ -77,7 +78,7 @@ def test_a_fill_of_an_earlier_swap_does_not_confirm_an_order(engine, submitted, 
     queues.orders.poll()
     assert database.order(order_id)["status"] == "submitted"
 
-    assert engine.store.confirm([Fill(order_id, earlier, "raydium", Decimal(1), Decimal(1))]) == []
+    assert engine.store.confirm([Fill(order_id, earlier, "raydium", Decimal(1), Decimal(1), Decimal(1))]) == []
 
     assert database.event_names(order_id)[-1] == "submitted"
 

@@ -73,10 +73,10 @@ class TroubledChain:
         self._chain.submit(transaction)
         self.after_submit()
 
-    def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
+    def statuses(self, transactions: Collection[SignedTransaction]) -> Mapping[str, SwapStatus]:
         if self.blind:
             raise VenueUnavailable("the chain does not answer")
-        statuses = self._chain.statuses(tx_hashes)
+        statuses = self._chain.statuses(transactions)
         self.after_statuses()
         return statuses
 

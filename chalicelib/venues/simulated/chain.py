@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from chalicelib.clock import Clock
 from chalicelib.orders.order import Side
 from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapPlan, SwapStatus
 from chalicelib.orders.tokens import EXACT, TOKENS
-from chalicelib.resources.postgres import Database
+from chalicelib.resources.postgres import Database, Row
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import Faults
 from chalicelib.venues.simulated.transaction import read_transaction
@@ -22,6 +23,9 @@ from chalicelib.venues.venue import VenueUnavailable
 LANDING_SECONDS = (2.0, 3.0)
 PRICE_MOVE = (0.998, 1.002)
 """How far a price moves between the quote and the landing, as a factor."""
+
+EXPIRY_MARGIN = timedelta(seconds=2)
+"""How far Postgres' clock may be behind ours: only this long after its expiry is a transaction said to have expired."""
 
 LATE = 5
 """How many times as long a late transaction takes."""
@@ -48,6 +52,7 @@ class SimulatedChain:
     chance: Chance
     faults: Faults
     latency: float
+    clock: Clock
 
     def submit(self, transaction: SignedTransaction) -> None:
         """Take a transaction in; one that could not land before it expires is ignored. See ``Chain.submit``."""
@@ -80,17 +85,29 @@ class SimulatedChain:
         if self.chance.happens(rates.answer_lost, "answer lost", *drawn_for):
             raise VenueUnavailable("the chain took the transaction, but its answer was lost")
 
-    def statuses(self, tx_hashes: Collection[str]) -> Mapping[str, SwapStatus]:
-        """Return what has landed; see ``Chain.statuses``."""
-        rows = self.database.run(_STATUSES, {"tx_hashes": list(tx_hashes)})
-        return {
-            row["tx_hash"]: SwapStatus(
-                outcome=SwapOutcome(row["outcome"]),
-                amount_out=row["amount_out"],
-                error=row["error"],
-            )
-            for row in rows
-        }
+    def statuses(self, transactions: Collection[SignedTransaction]) -> Mapping[str, SwapStatus]:
+        """Return what has landed, and what no longer can; see ``Chain.statuses``."""
+        # Before the look: whatever had expired by now cannot land after it.
+        expired_by = self.clock.now() - EXPIRY_MARGIN
+        rows = self.database.run(_STATUSES, {"tx_hashes": [transaction.tx_hash for transaction in transactions]})
+        landed = {row["tx_hash"]: row for row in rows}
+        statuses: dict[str, SwapStatus] = {}
+        for transaction in transactions:
+            row = landed.get(transaction.tx_hash)
+            if row is not None:
+                statuses[transaction.tx_hash] = _status(transaction, row)
+            elif transaction.expires_at <= expired_by:
+                statuses[transaction.tx_hash] = SwapStatus(outcome=SwapOutcome.EXPIRED)
+        return statuses
+
+
+def _status(transaction: SignedTransaction, row: Row) -> SwapStatus:
+    outcome = SwapOutcome(row["outcome"])
+    if outcome is not SwapOutcome.LANDED:
+        return SwapStatus(outcome=outcome, error=row["error"])
+    trade, amount_out = read_transaction(transaction.payload).trade, row["amount_out"]
+    spent, received = (trade.amount, amount_out) if trade.side is Side.SELL else (amount_out, trade.amount)
+    return SwapStatus(outcome=outcome, spent=spent, received=received)
 
 
 def within_bounds(plan: SwapPlan, side: Side, amount_out: Decimal) -> bool:

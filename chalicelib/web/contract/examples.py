@@ -104,7 +104,14 @@ PLAN = SwapPlan(
     max_amount_out=None,
 )
 SWAP = SignedTransaction(tx_hash=TX_HASH, venue="meteora", payload=b"", expires_at=NOON)
-FILL = Fill(ORDER_ID, TX_HASH, "meteora", Decimal("222.981004"), Decimal("148.654002667"))
+FILL = Fill(
+    order_id=ORDER_ID,
+    tx_hash=TX_HASH,
+    venue="meteora",
+    amount_in=Decimal("1.5"),
+    amount_out=Decimal("222.981004"),
+    executed_price=Decimal("148.654002667"),
+)
 
 
 def written(value: object) -> Any:
