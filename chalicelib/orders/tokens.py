@@ -1,5 +1,6 @@
 """The tokens that can be traded, and exact arithmetic in their base units."""
 
+from collections.abc import Iterable
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 
 import msgspec
@@ -27,7 +28,7 @@ class Token(msgspec.Struct, frozen=True):
 
 
 # Decimals as on Solana's mainnet.
-TOKENS = {
+TOKENS: dict[str, Token] = {
     token.symbol: token
     for token in (
         Token("SOL", 9),
@@ -39,8 +40,16 @@ TOKENS = {
         Token("WIF", 6),
     )
 }
+"""Those that are traded, by their symbols: these, unless ``trade_only`` has said which."""
 NATIVE = "SOL"
 """The chain's own coin: no token account holds it, so a swap wraps and unwraps it."""
+
+
+def trade_only(tokens: Iterable[Token]) -> None:
+    """Trade these tokens and no others: what a process whose venues are on a real cluster says when it starts."""
+    traded = {token.symbol: token for token in tokens}
+    TOKENS.clear()
+    TOKENS.update(traded)
 
 
 def round_price(price: Decimal, rounding: str = ROUND_HALF_EVEN) -> Decimal:

@@ -43,7 +43,12 @@ class Kind(Generic[Value]):
     """What a field may hold: ``read`` returns it or raises ``Refused``, ``schema`` tells clients the same."""
 
     read: Callable[[Any], Value]
-    schema: Schema
+    described: Schema | Callable[[], Schema]
+    """As it is, or when it is asked for: which tokens are traded is known only once the settings are read."""
+
+    @property
+    def schema(self) -> Schema:
+        return self.described() if callable(self.described) else self.described
 
 
 _REQUIRED: Any = object()
@@ -270,7 +275,7 @@ TEXT = Kind(
     _text,
     {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT, "pattern": f"^[^{_UNPRINTABLE}]+$"},
 )
-TOKEN = Kind(_token, {"type": "string", "enum": list(TOKENS)})
+TOKEN = Kind(_token, lambda: {"type": "string", "enum": list(TOKENS)})
 AMOUNT = _number(_amount, exclusiveMinimum=0, maximum=LARGEST_AMOUNT)
 PRICE = _number(_price, exclusiveMinimum=0, maximum=LARGEST_PRICE)
 SLIPPAGE = _number(_slippage, minimum=0, maximum=LARGEST_SLIPPAGE)

@@ -58,9 +58,7 @@ SIDE = Field(
 AMOUNT = Field(
     name="amount",
     kind=fields.AMOUNT,
-    about="How much of tokenIn, greater than 0, with no more decimals than the token has: "
-    + ", ".join(f"{token.symbol} {token.decimals}" for token in TOKENS.values())
-    + ". A number, or one in a string.",
+    about="How much of tokenIn, above 0, with no more decimals than the token has. A number, or one in a string.",
     second_spelling="amountIn",
 )
 TRADE = (TOKEN_IN, TOKEN_OUT, SIDE, AMOUNT)

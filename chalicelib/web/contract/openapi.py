@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from chalicelib.orders.tokens import TOKENS
 from chalicelib.web.contract.examples import written
 from chalicelib.web.contract.operations import (
     JSON,
@@ -98,7 +99,7 @@ def openapi(*, open_to_all: bool, venues: Collection[str]) -> dict[str, Any]:
             "title": TITLE,
             "version": VERSION,
             "summary": "Executes token swaps at the best net price of all venues.",
-            "description": f"{_ABOUT.strip()}\n\n{_WHO[open_to_all]}",
+            "description": f"{_ABOUT.strip()}\n- **Tokens** and their decimals: {_decimals()}.\n\n{_WHO[open_to_all]}",
         },
         # Relative to this document, which lies beside /api: whatever stage or domain that is below.
         "servers": [{"url": ".", "description": "Where this document is."}],
@@ -110,6 +111,10 @@ def openapi(*, open_to_all: bool, venues: Collection[str]) -> dict[str, Any]:
             "securitySchemes": _SECURITY_SCHEMES,
         },
     }
+
+
+def _decimals() -> str:
+    return ", ".join(f"{token.symbol} {token.decimals}" for token in TOKENS.values())
 
 
 def _describe(operation: Operation, components: Components, *, open_to_all: bool) -> dict[str, Any]:
