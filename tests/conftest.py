@@ -133,7 +133,7 @@ def database(connection: psycopg.Connection[dict[str, Any]]) -> Database:
     # For a few rows, deleting is many times faster than truncating, which makes new files.
     simulated = ("simulated_transactions", "simulated_faults", "simulated_market")
     launches = ("launches", "launch_deliveries")
-    tables = ("dead_letters", *simulated, *launches, "swaps", "order_events", "orders")
+    tables = ("dead_letters", *simulated, *launches, "swaps", "wallet_spending", "order_events", "orders")
     connection.execute(";".join(f"DELETE FROM {table}" for table in tables))
     connection.execute("INSERT INTO simulated_faults DEFAULT VALUES")
     return Database(connection)
