@@ -8,11 +8,12 @@ documented deployments; where those differ (``QUEUE_MAX_CONCURRENT``, ``WORKER_C
 import base64
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cache
-from typing import TypeVar
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from typing import NamedTuple, TypeVar
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
 
 PRIORITY_SLOTS = 2
 """Of all orders that execute at once, so many are snipers only: the least an event source can be limited to."""
@@ -41,6 +42,18 @@ _AN_ORIGIN = "https://app.example.com, in lower case, without a path or an impli
 _UNREADABLE = re.compile(r"\s|%(?![0-9A-Fa-f]{2})")
 _URL_HINT = "what is special in a password is written as %40 for @"
 """A client that cannot read a URL would repeat a part of it in its error: the part with the password."""
+SOLANA_CLUSTERS = {"devnet": "https://api.devnet.solana.com", "mainnet-beta": "https://api.mainnet-beta.solana.com"}
+"""Where orders can be swapped for real, and the endpoint of each that is everybody's, and limits how much one may ask:
+https://solana.com/docs/references/clusters"""
+MOST_DECIMALS = 18
+_SYMBOL = "[A-Z0-9]{1,16}"
+_TOKEN = re.compile(rf"({_SYMBOL})=(\w+):([0-9]{{1,2}})(:token-2022)?", re.ASCII)
+_CAP = re.compile(rf"({_SYMBOL})=([0-9]{{1,20}}(?:\.[0-9]{{1,{MOST_DECIMALS}}})?)", re.ASCII)
+_A_TOKEN = f"upper-case letters and digits, 32 bytes in base58, and 0 to {MOST_DECIMALS}"
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_ADDRESS_BYTES = 32
+_LONGEST_ADDRESS = 44
+"""So many digits to the base 58 do 32 bytes have at most."""
 Number = TypeVar("Number", int, float)
 
 
@@ -50,6 +63,42 @@ class SettingsError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+class TokenSetting(NamedTuple):
+    """A token of ``SOLANA_TOKENS``."""
+
+    symbol: str
+    mint: str
+    """Its address in base58."""
+    decimals: int
+    token_2022: bool
+    """Whether the Token-2022 program keeps it, and not the SPL Token program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolanaSettings:
+    """What the real venues were told; their amounts are in whole tokens, fees in lamports."""
+
+    cluster: str
+    """One of ``SOLANA_CLUSTERS``."""
+    rpc_urls: tuple[str, ...] = field(repr=False)
+    """JSON-RPC endpoints, the preferred one first; none when a secret has them."""
+    rpc_secret_arn: str
+    """The secret that lists the endpoints, whose URLs may hold API keys; ``read_rpc_urls`` reads its text."""
+    wallet_key: str = field(repr=False)
+    """The key that signs and pays, as it was given; empty when a secret has it."""
+    wallet_secret_arn: str
+    tokens: tuple[TokenSetting, ...]
+    """Tokens besides those that are known of the cluster, or in place of one."""
+    pools: tuple[str, ...]
+    """Pools to quote besides those that are found."""
+    max_per_order: Mapping[str, Decimal]
+    """How much of a token, by its symbol, one order may spend; of what is not named, nothing."""
+    max_per_day: Mapping[str, Decimal]
+    """How much of it all orders of 24 hours may spend together."""
+    max_priority_fee: int
+    """How many lamports a transaction may pay to be preferred."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +157,8 @@ class Settings:
     replays_queue_url: str
     orders_dead_letters_url: str
     settlements_dead_letters_url: str
+    solana: SolanaSettings | None
+    """The real venues; without them swaps are simulated."""
 
     @property
     def own_origin(self) -> str:
@@ -117,9 +168,13 @@ class Settings:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """What nobody may read in a log: passwords, as a URL has them and as they are, and the key of launches."""
-        passwords = _passwords(self.database_url) | _passwords(self.redis_url)
-        return frozenset({*passwords, *map(unquote, passwords), self.launch_webhook_secret} - {""})
+        """What nobody may read in a log: passwords and API keys, as a URL has them and as they are, and other keys."""
+        in_urls = _passwords(self.database_url) | _passwords(self.redis_url)
+        keys = {self.launch_webhook_secret}
+        if self.solana:
+            in_urls |= keys_of(self.solana.rpc_urls)
+            keys.add(self.solana.wallet_key)
+        return frozenset({*in_urls, *map(unquote, in_urls), *keys} - {""})
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
@@ -166,15 +221,14 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         replays_queue_url=read.text("REPLAYS_QUEUE_URL"),
         orders_dead_letters_url=read.text("ORDERS_DEAD_LETTERS_URL"),
         settlements_dead_letters_url=read.text("SETTLEMENTS_DEAD_LETTERS_URL"),
-    )
-    read.one_of(
-        "USE_REAL_DEVNET",
-        ("false",),
-        default="false",
-        hint="this version swaps on the simulated venues only",
+        solana=_solana(read) if read.yes_or_no("USE_REAL_DEVNET") else None,
     )
     if settings.auth_mode == "jwt":
         read.require("AUTH_ISSUER", "AUTH_AUDIENCE", why="AUTH_MODE=jwt says whose tokens to take, and meant for whom")
+    if settings.solana and settings.solana.cluster == "mainnet-beta" and settings.auth_mode == "open":
+        read.refuse(
+            "AUTH_MODE", "open", "jwt", "with SOLANA_CLUSTER=mainnet-beta anybody could spend the wallet's money"
+        )
     if read.problems:
         raise SettingsError(read.problems)
     return settings
@@ -196,6 +250,32 @@ def check_template(environment: Mapping[str, str]) -> None:
                 "`chalice package --merge-template infra/app.json OUT`."
             ]
         )
+
+
+def read_rpc_urls(text: str) -> tuple[str, ...]:
+    """Return the endpoints that a secret lists, checked as ``SOLANA_RPC_URLS`` is.
+
+    Raises:
+        SettingsError: one of them cannot be used; none is repeated.
+    """
+    read = _Reader({"SOLANA_RPC_SECRET_ARN": text})
+    urls = read.rpc_urls("SOLANA_RPC_SECRET_ARN", default="")
+    if not urls:
+        read.problems.append("SOLANA_RPC_SECRET_ARN: the secret that it names is empty")
+    if read.problems:
+        raise SettingsError(read.problems)
+    return urls
+
+
+def keys_of(urls: Iterable[str]) -> set[str]:
+    """Return what identifies a caller in the URLs of RPC endpoints: providers put API keys anywhere behind the host."""
+    keys: set[str] = set()
+    for url in urls:
+        parts = urlsplit(url)
+        path = parts.path.strip("/")
+        keys |= {parts.username or "", parts.password or "", path, path.rpartition("/")[2], parts.query}
+        keys.update(value for _, value in parse_qsl(parts.query))
+    return keys - {""}
 
 
 @cache
@@ -225,15 +305,18 @@ class _Reader:
         for choice in allowed:
             if value.lower() == choice.lower():
                 return choice
-        self._refuse(name, value, f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0], hint)
+        self.refuse(name, value, f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0], hint)
         return default
+
+    def yes_or_no(self, name: str) -> bool:
+        return self.one_of(name, ("true", "false"), default="false") == "true"
 
     def url(self, *names: str, schemes: tuple[str, ...], default: str) -> str:
         name, value = self._first(names, default)
         if value and not _is_url(value, schemes):
             # A database or Redis URL holds a password: the message says what is allowed, not what was given.
             shown = "***" if "@" in value or "password" in value.lower() else value
-            self._refuse(name, shown, f"a URL that starts with {'://, '.join(schemes)}://", hint=_URL_HINT)
+            self.refuse(name, shown, f"a URL that starts with {'://, '.join(schemes)}://", hint=_URL_HINT)
             return default
         return value
 
@@ -245,7 +328,7 @@ class _Reader:
         known = {choice.lower(): choice for choice in allowed}
         given = self.names(name, default)
         if not given or any(part.lower() not in known for part in given):
-            self._refuse(name, self.text(name), f"one or more, with commas, of {', '.join(allowed)}")
+            self.refuse(name, self.text(name), f"one or more, with commas, of {', '.join(allowed)}")
             return (default,)
         return tuple(known[part.lower()] for part in given)
 
@@ -253,7 +336,7 @@ class _Reader:
         """Return a token issuer's URL: its keys must not be fetched where somebody on the way could change them."""
         value = self.url(name, schemes=("https", "http"), default="")
         if value.startswith("http:") and urlsplit(value).hostname not in LOOPBACK:
-            self._refuse(name, value, "a URL that starts with https://", "http:// is for an issuer on this machine")
+            self.refuse(name, value, "a URL that starts with https://", "http:// is for an issuer on this machine")
             return ""
         return value
 
@@ -269,7 +352,7 @@ class _Reader:
                 if not base64.b64decode(secret.removeprefix("whsec_"), validate=True):
                     raise ValueError("empty")
             except ValueError:
-                self._refuse(name, "whsec_***", "whsec_ and a key in base64, or any other text")
+                self.refuse(name, "whsec_***", "whsec_ and a key in base64, or any other text")
         return secret
 
     def origins(self, name: str) -> tuple[str, ...]:
@@ -277,15 +360,69 @@ class _Reader:
         origins = self.names(name)
         for origin in origins:
             if not _is_origin(origin):
-                self._refuse(name, origin, f"a list, with commas, of origins such as {_AN_ORIGIN}")
+                self.refuse(name, origin, f"a list, with commas, of origins such as {_AN_ORIGIN}")
         return origins
 
     def origin(self, name: str) -> str:
         """Return an origin as a browser writes it, or nothing."""
         value = self.text(name)
         if value and not _is_origin(value):
-            self._refuse(name, value, f"an origin such as {_AN_ORIGIN}")
+            self.refuse(name, value, f"an origin such as {_AN_ORIGIN}")
         return value
+
+    def rpc_urls(self, name: str, default: str) -> tuple[str, ...]:
+        """Return the URLs of a list: what they answer is believed, so nobody on the way may change it."""
+        urls = self.names(name, default)
+        for number, url in enumerate(urls, start=1):
+            if not _is_url(url, ("https", "http")) or (
+                urlsplit(url).scheme == "http" and urlsplit(url).hostname not in LOOPBACK
+            ):
+                hint = f"number {number} of the list is none; http:// is for a node on this machine"
+                self.refuse(name, "***", "a list, with commas, of URLs that start with https://", hint)
+        return tuple(dict.fromkeys(urls))
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        addresses = self.names(name)
+        for address in addresses:
+            if not _is_address(address):
+                self.refuse(name, address, "a list, with commas, of addresses: 32 bytes in base58")
+        return tuple(dict.fromkeys(addresses))
+
+    def tokens(self, name: str) -> tuple[TokenSetting, ...]:
+        """Return the tokens of a list, each ``SYMBOL=MINT:DECIMALS``, and ``:token-2022`` where that program has it."""
+        tokens: dict[str, TokenSetting] = {}
+        for part in self.names(name):
+            found = _TOKEN.fullmatch(part)
+            if not found or not _is_address(found[2]) or int(found[3]) > MOST_DECIMALS:
+                allowed = (
+                    f"a list, with commas, of SYMBOL=MINT:DECIMALS or SYMBOL=MINT:DECIMALS:token-2022, with {_A_TOKEN}"
+                )
+                self.refuse(name, part, allowed)
+            elif found[1] in (*tokens, "SOL"):
+                hint = "SOL is the chain's own coin" if found[1] == "SOL" else "it is there twice"
+                self.refuse(name, part, "a token that has not been named", hint)
+            else:
+                tokens[found[1]] = TokenSetting(found[1], found[2], int(found[3]), bool(found[4]))
+        return tuple(tokens.values())
+
+    def caps(self, name: str) -> dict[str, Decimal]:
+        """Return how much of each token a list allows: ``SOL=0.5,USDC=100``."""
+        caps: dict[str, Decimal] = {}
+        for part in self.names(name):
+            found = _CAP.fullmatch(part)
+            if not found or not Decimal(found[2]):
+                self.refuse(name, part, "a list, with commas, of SYMBOL=AMOUNT, such as SOL=0.5,USDC=100")
+            elif found[1] in caps:
+                self.refuse(name, part, "one amount a token", "it is there twice")
+            else:
+                caps[found[1]] = Decimal(found[2])
+        return caps
+
+    def one_of_two(self, plain: str, secret: str, why: str) -> tuple[str, str]:
+        """Return the values of a variable that holds a secret and of one that names it, of which one must be set."""
+        if bool(self.text(plain)) == bool(self.text(secret)):
+            self.problems.append(f"{plain} or {secret} must be set, and not both: {why}")
+        return self.text(plain), self.text(secret)
 
     def _first(self, names: tuple[str, ...], default: str) -> tuple[str, str]:
         """Return the first variable that is set; an empty one counts as absent."""
@@ -310,11 +447,11 @@ class _Reader:
         except ValueError:
             number = None
         if number is None or not low <= number <= high:
-            self._refuse(name, value, f"{noun} from {low} to {high}")
+            self.refuse(name, value, f"{noun} from {low} to {high}")
             return default
         return number
 
-    def _refuse(self, name: str, value: str, allowed: str, hint: str = "") -> None:
+    def refuse(self, name: str, value: str, allowed: str, hint: str = "") -> None:
         self.problems.append(f"{name}={value!r} cannot be used: allowed is {allowed}" + (f" ({hint})" if hint else ""))
 
 
@@ -337,6 +474,58 @@ def _passwords(url: str) -> set[str]:
     """Return the password of a URL, which stands before the host or, for Postgres, among the options."""
     parts = urlsplit(url)
     return {parts.password or "", *parse_qs(parts.query).get("password", [])}
+
+
+def _is_address(value: str) -> bool:
+    """Say whether this is an account's address: 32 bytes in base58, each leading zero byte a leading 1."""
+    if not value or len(value) > _LONGEST_ADDRESS or any(digit not in _BASE58 for digit in value):
+        return False
+    number = 0
+    for digit in value:
+        number = number * 58 + _BASE58.index(digit)
+    zeros = len(value) - len(value.lstrip("1"))
+    return zeros + (number.bit_length() + 7) // 8 == _ADDRESS_BYTES
+
+
+def _solana(read: _Reader) -> SolanaSettings:
+    cluster = read.one_of("SOLANA_CLUSTER", tuple(SOLANA_CLUSTERS), default="devnet")
+    in_secret = read.text("SOLANA_RPC_SECRET_ARN")
+    if in_secret and read.text("SOLANA_RPC_URLS"):
+        read.problems.append("SOLANA_RPC_URLS and SOLANA_RPC_SECRET_ARN are both set: one says where Solana is asked")
+    wallet_key, wallet_secret_arn = read.one_of_two(
+        "SOLANA_WALLET_KEY", "SOLANA_WALLET_SECRET_ARN", why="with USE_REAL_DEVNET=true a wallet signs and pays"
+    )
+    settings = SolanaSettings(
+        cluster=cluster,
+        rpc_urls=read.rpc_urls("SOLANA_RPC_URLS", default="" if in_secret else SOLANA_CLUSTERS[cluster]),
+        rpc_secret_arn=in_secret,
+        wallet_key=wallet_key,
+        wallet_secret_arn=wallet_secret_arn,
+        tokens=read.tokens("SOLANA_TOKENS"),
+        pools=read.addresses("SOLANA_POOLS"),
+        max_per_order=read.caps("SOLANA_MAX_PER_ORDER"),
+        max_per_day=read.caps("SOLANA_MAX_PER_DAY"),
+        # A base fee is 5,000 lamports a signature; a hundredth of a SOL is more than any swap should pay on top.
+        max_priority_fee=read.whole_number("SOLANA_MAX_PRIORITY_FEE", default=100_000, low=0, high=10_000_000),
+    )
+    read.require(
+        "SOLANA_MAX_PER_ORDER", "SOLANA_MAX_PER_DAY", why="what is not named may not be spent: SOL=0.5,USDC=100"
+    )
+    _check_caps(read, settings)
+    return settings
+
+
+def _check_caps(read: _Reader, settings: SolanaSettings) -> None:
+    """Note caps that cannot be meant: of tokens that only one of the two names, or that a single order exceeds."""
+    for symbol in sorted(settings.max_per_order.keys() ^ settings.max_per_day.keys()):
+        names = ("SOLANA_MAX_PER_DAY", "SOLANA_MAX_PER_ORDER")
+        missing, there = names if symbol in settings.max_per_order else names[::-1]
+        if read.text(missing):
+            read.problems.append(f"{missing} does not name {symbol}, which {there} does: name it in both")
+    for symbol, amount in settings.max_per_order.items():
+        if amount > settings.max_per_day.get(symbol, amount):
+            most = f"at most {settings.max_per_day[symbol]:f}, which SOLANA_MAX_PER_DAY allows"
+            read.refuse("SOLANA_MAX_PER_ORDER", f"{symbol}={amount:f}", most)
 
 
 def _database_url(read: _Reader) -> str:

@@ -1,8 +1,17 @@
 """Settings: each is read, and each bad value is named."""
 
+from decimal import Decimal
+
 import pytest
 
-from chalicelib.config import SET_BY_THE_TEMPLATE, SettingsError, check_template, current_settings, load_settings
+from chalicelib.config import (
+    SET_BY_THE_TEMPLATE,
+    SettingsError,
+    check_template,
+    current_settings,
+    load_settings,
+    read_rpc_urls,
+)
 
 
 def problems(**environment):
@@ -79,7 +88,7 @@ def test_a_setting_is_read_from_its_variable(variable, value, attribute, expecte
         *[("AUTH_MODE", value) for value in ("none", "JWT,open")],
         *[("AUTH_ISSUER", value) for value in ("tenant.example", "http://tenant.example", "http://localhost.example")],
         *[("AUTH_ALGORITHMS", value) for value in ("none", "HS256", "RS256,HS256", ",", "RS256 ES256")],
-        *[("USE_REAL_DEVNET", value) for value in ("true", "maybe")],
+        *[("USE_REAL_DEVNET", value) for value in ("maybe", "1", "yes")],
     ],
 )
 def test_a_bad_value_names_itself_and_what_is_allowed(variable, value):
@@ -183,6 +192,188 @@ def test_the_first_documented_name_wins_over_the_second():
 @pytest.mark.parametrize("value", ["false", "False", "FALSE"])
 def test_simulated_venues_may_be_asked_for_by_name(value):
     assert load_settings({"USE_REAL_DEVNET": value}) == load_settings({})
+
+
+# --- The real venues ---
+
+USDC = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
+CAPS = {"SOLANA_MAX_PER_ORDER": "SOL=0.5,USDC=100", "SOLANA_MAX_PER_DAY": "SOL=2,USDC=1000"}
+REAL = {"USE_REAL_DEVNET": "true", "SOLANA_WALLET_KEY": "the-key-of-the-wallet", **CAPS}
+
+
+def solana(**environment):
+    return load_settings({**REAL, **environment}).solana
+
+
+def test_what_concerns_the_real_venues_is_not_read_without_them():
+    wrong = {"SOLANA_CLUSTER": "testnet", "SOLANA_RPC_URLS": "x", "SOLANA_MAX_PER_DAY": "x", "SOLANA_POOLS": "x"}
+
+    assert load_settings(wrong) == load_settings({})
+    assert load_settings({}).solana is None
+
+
+def test_the_real_venues_are_those_of_devnet_unless_another_cluster_is_named():
+    settings = solana(USE_REAL_DEVNET="True")
+
+    assert (settings.cluster, settings.rpc_urls) == ("devnet", ("https://api.devnet.solana.com",))
+    assert (settings.tokens, settings.pools, settings.max_priority_fee) == ((), (), 100_000)
+    assert (settings.wallet_key, settings.wallet_secret_arn) == ("the-key-of-the-wallet", "")
+    tokens = {"AUTH_MODE": "jwt", "AUTH_ISSUER": "https://tenant.example", "AUTH_AUDIENCE": "engine"}
+    assert solana(SOLANA_CLUSTER="Mainnet-Beta", **tokens).rpc_urls == ("https://api.mainnet-beta.solana.com",)
+
+
+def test_endpoints_are_asked_in_the_order_of_the_list():
+    urls = "https://one.example/key, http://127.0.0.1:8899,https://one.example/key"
+
+    assert solana(SOLANA_RPC_URLS=urls).rpc_urls == ("https://one.example/key", "http://127.0.0.1:8899")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://node.example/secret-key", "ws://node.example/secret-key", "node.example/secret-key"),
+        *("https:///secret-key", "https://user:secret-key@[::1", "https://node.example/secret-key %zz"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_used_is_told_by_its_place_because_it_may_hold_a_key(url):
+    (problem,) = problems(**REAL, SOLANA_RPC_URLS=f"https://node.example,{url}")
+
+    assert problem.startswith("SOLANA_RPC_URLS='***' cannot be used: allowed is ")
+    assert "number 2 of the list" in problem
+    assert "secret-key" not in problem
+
+
+def test_endpoints_are_in_the_environment_or_in_a_secret():
+    assert solana(SOLANA_RPC_SECRET_ARN="arn:rpc").rpc_urls == ()
+    (problem,) = problems(**REAL, SOLANA_RPC_SECRET_ARN="arn:rpc", SOLANA_RPC_URLS="https://node.example")
+    assert problem.startswith("SOLANA_RPC_URLS and SOLANA_RPC_SECRET_ARN are both set")
+
+
+def test_a_secret_lists_endpoints_as_the_environment_does():
+    assert read_rpc_urls("https://one.example/key, https://two.example") == (
+        "https://one.example/key",
+        "https://two.example",
+    )
+    for unusable in ("http://node.example/secret-key", " , "):
+        with pytest.raises(SettingsError, match="SOLANA_RPC_SECRET_ARN") as refused:
+            read_rpc_urls(unusable)
+        assert "secret-key" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"SOLANA_WALLET_KEY": ""},
+        {"SOLANA_WALLET_SECRET_ARN": "arn:wallet"},
+    ],
+    ids=["none", "both"],
+)
+def test_the_wallet_is_named_once_and_its_key_not_shown(given):
+    (problem,) = problems(**{**REAL, **given})
+
+    assert problem.startswith("SOLANA_WALLET_KEY or SOLANA_WALLET_SECRET_ARN must be set, and not both")
+    assert "the-key-of-the-wallet" not in problem
+
+
+def test_the_wallet_may_be_in_a_secret():
+    settings = solana(SOLANA_WALLET_KEY="", SOLANA_WALLET_SECRET_ARN="arn:wallet")
+
+    assert (settings.wallet_key, settings.wallet_secret_arn) == ("", "arn:wallet")
+
+
+def test_what_identifies_the_wallet_or_a_caller_of_endpoints_is_a_secret():
+    urls = "https://us%20er:pass-word@one.example/v2/path-key/,https://two.example/?api-key=query-key"
+    settings = load_settings({**REAL, "SOLANA_RPC_URLS": urls})
+
+    assert settings.secrets >= {"the-key-of-the-wallet", "us er", "pass-word", "v2/path-key", "path-key", "query-key"}
+    assert not [secret for secret in settings.secrets if secret in repr(settings)]
+    assert load_settings(REAL).secrets == {"the-key-of-the-wallet"}
+
+
+def test_tokens_are_read_from_a_list():
+    settings = solana(SOLANA_TOKENS=f"BAR={USDC}:6, FEE={USDC}:0:token-2022,")
+
+    assert settings.tokens == (("BAR", USDC, 6, False), ("FEE", USDC, 0, True))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *(f"bar={USDC}:6", f"={USDC}:6", f"BAR/USD={USDC}:6", f"BAR={USDC}", f"BAR={USDC}:19", f"BAR={USDC}:6:spl"),
+        *(f"BAR={USDC[:-2]}:6", f"BAR={USDC}x:6", f"BAR=0{USDC[1:]}:6", "BAR=:6", f"{'B' * 17}={USDC}:6"),
+        *(f"SOL={USDC}:9", f"TWICE={USDC}:9"),
+    ],
+)
+def test_a_token_that_cannot_be_is_named(token):
+    (problem,) = problems(**REAL, SOLANA_TOKENS=f"TWICE={USDC}:6,{token}")
+
+    assert problem.startswith(f"SOLANA_TOKENS={token!r} cannot be used: allowed is a ")
+
+
+@pytest.mark.parametrize("address", [USDC, "1" * 32, "So11111111111111111111111111111111111111112"])
+def test_an_address_is_32_bytes_in_base58(address):
+    assert solana(SOLANA_POOLS=address).pools == (address,)
+
+
+@pytest.mark.parametrize("address", ["1" * 31, "1" * 33, "z" * 44, USDC[:-1] + "l", "x", "z" * 5000])
+def test_an_address_of_a_pool_that_is_none_is_named(address):
+    (problem,) = problems(**REAL, SOLANA_POOLS=f"{USDC},{address}")
+
+    assert problem.startswith(f"SOLANA_POOLS={address!r} cannot be used: allowed is a list")
+
+
+def test_caps_are_exact():
+    settings = solana(SOLANA_MAX_PER_ORDER="SOL=0.1,USDC=100", SOLANA_MAX_PER_DAY="SOL=0.3,USDC=100.000001")
+
+    assert settings.max_per_order == {"SOL": Decimal("0.1"), "USDC": Decimal(100)}
+    assert settings.max_per_day == {"SOL": Decimal("0.3"), "USDC": Decimal("100.000001")}
+
+
+@pytest.mark.parametrize("variable", CAPS)
+def test_real_money_is_not_spent_without_a_cap(variable):
+    (problem,) = problems(**{**REAL, variable: ""})
+
+    assert problem.startswith(f"{variable} is not set: what is not named may not be spent")
+
+
+@pytest.mark.parametrize(
+    "cap", ["SOL", "SOL=", "SOL=0", "SOL=0.0", "SOL=-1", "SOL=1e3", "SOL=NaN", "sol=1", "SOL=1.", "SOL=.5"]
+)
+def test_a_cap_that_cannot_be_is_named(cap):
+    (problem,) = problems(**{**REAL, "SOLANA_MAX_PER_DAY": f"USDC=1000,SOL=2,JUP={'1' * 21}".replace("SOL=2", cap)})[:1]
+
+    assert problem.startswith(f"SOLANA_MAX_PER_DAY={cap!r} cannot be used: allowed is a list")
+
+
+def test_caps_that_cannot_be_meant_are_told():
+    twice, missing = problems(**{**REAL, "SOLANA_MAX_PER_DAY": "SOL=2,SOL=3"})
+    assert twice == "SOLANA_MAX_PER_DAY='SOL=3' cannot be used: allowed is one amount a token (it is there twice)"
+    assert missing == "SOLANA_MAX_PER_DAY does not name USDC, which SOLANA_MAX_PER_ORDER does: name it in both"
+    (exceeds,) = problems(**{**REAL, "SOLANA_MAX_PER_ORDER": "SOL=5,USDC=100"})
+    assert exceeds.startswith("SOLANA_MAX_PER_ORDER='SOL=5' cannot be used: allowed is at most 2")
+
+
+@pytest.mark.parametrize("fee", ["-1", "10000001", "0.5", "cheap"])
+def test_a_priority_fee_is_a_whole_number_of_lamports(fee):
+    (problem,) = problems(**REAL, SOLANA_MAX_PRIORITY_FEE=fee)
+
+    assert problem.startswith(f"SOLANA_MAX_PRIORITY_FEE={fee!r} cannot be used: allowed is a whole number")
+
+
+def test_an_engine_that_lets_everybody_in_does_not_spend_real_money():
+    (problem,) = problems(**REAL, SOLANA_CLUSTER="mainnet-beta")
+
+    assert problem.startswith("AUTH_MODE='open' cannot be used: allowed is jwt (with SOLANA_CLUSTER=mainnet-beta")
+    assert solana(SOLANA_CLUSTER="devnet").cluster == "devnet"
+
+
+def test_all_that_is_wrong_with_the_real_venues_is_said_at_once():
+    found = problems(USE_REAL_DEVNET="true", SOLANA_CLUSTER="testnet", SOLANA_POOLS="x", PORT="x")
+
+    assert [problem.split("=")[0].split(" ")[0] for problem in found] == [
+        *("PORT", "SOLANA_CLUSTER", "SOLANA_WALLET_KEY", "SOLANA_POOLS"),
+        *("SOLANA_MAX_PER_ORDER", "SOLANA_MAX_PER_DAY"),
+    ]
 
 
 def test_a_process_reads_its_environment_once(monkeypatch):

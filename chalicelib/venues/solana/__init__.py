@@ -1,0 +1,1 @@
+"""Solana, which the real venues swap on: imported with them only."""
