@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from chalicelib.config import PRIORITY_SLOTS, Settings, SettingsError, load_settings
+from chalicelib.config import PRIORITY_SLOTS, Settings, SettingsError, keys_of, load_settings
+from chalicelib.venues.solana.clusters import tokens_of
 from infra.cloud import APPLICATION, Target
 from infra.cloudformation import Change
 from infra.packaging import Package, Template
@@ -21,7 +22,7 @@ INLINE_TEMPLATE_BYTES = 51_200
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
 EMULATORS_ONLY = (
     *("DATABASE_URL", "POSTGRES_HOST", "POSTGRES_PASSWORD", "REDIS_URL", "REDIS_HOST"),
-    *("LAUNCH_WEBHOOK_SECRET", "EMULATOR_URL"),
+    *("LAUNCH_WEBHOOK_SECRET", "SOLANA_WALLET_KEY", "EMULATOR_URL"),
 )
 WHERE_DATA_IS = {
     "PrivateSubnetA": "network/private-subnet-a",
@@ -44,6 +45,8 @@ by ``{{resolve:ssm:…}}`` where only the value has changed; and a template may 
 functions need together.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references.html#dynamic-references-considerations
 """
+CHECKED = ("Auth", "UseRealDevnet", "Solana")
+"""How parameters begin that depend on each other: the functions would refuse what does not fit together."""
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 EMULATED_DATA = dict.fromkeys(WHERE_DATA_IS, "")
@@ -170,9 +173,10 @@ def engine_parameters(
         refuse_secrets(environment)
     known = {**where_data_is(target, environment), "Release": release}
     parameters = template_parameters(template, environment, known, previous)
-    _check_authentication(parameters)
+    settings = _check_settings(parameters)
     if not target.emulated:
         _refuse_open_access(target, parameters)
+        _refuse_keys_in_urls(settings)
         _check_certificate(parameters)
     return parameters
 
@@ -365,16 +369,20 @@ def kept(
     )
 
 
-def _check_authentication(parameters: Mapping[str, str]) -> None:
-    """Check whom the functions will let in: of all settings, only the template's default of this is another than ours.
+def _check_settings(parameters: Mapping[str, str]) -> Settings:
+    """Check whom the functions will let in, and what they may spend; return what they will read of that.
 
     Raises:
         DeployError: every function would fail at its start.
     """
+    given = {environment_variable(name): value for name, value in parameters.items() if name.startswith(CHECKED)}
     try:
-        load_settings({environment_variable(name): parameters[name] for name in parameters if name.startswith("Auth")})
+        settings = load_settings(given)
+        if settings.solana:
+            tokens_of(settings.solana)
     except SettingsError as wrong:
         raise DeployError(f"The functions could not start with these settings:\n{wrong}") from wrong
+    return settings
 
 
 def _refuse_open_access(target: Target, parameters: Mapping[str, str]) -> None:
@@ -388,6 +396,19 @@ def _refuse_open_access(target: Target, parameters: Mapping[str, str]) -> None:
             f"AUTH_MODE=open would let whoever reaches {target.stack} see and place everybody's orders. Set "
             "AUTH_MODE=jwt, AUTH_ISSUER and AUTH_AUDIENCE; or say that you want it: "
             f"python -m infra.deploy --stage {target.stage} --open-to-all {target.stage}"
+        )
+
+
+def _refuse_keys_in_urls(settings: Settings) -> None:
+    """Refuse endpoints that may hold API keys: on AWS they would be readable in every function's environment.
+
+    Raises:
+        DeployError: there is one.
+    """
+    if settings.solana and keys_of(settings.solana.rpc_urls):
+        raise DeployError(
+            "SOLANA_RPC_URLS holds more than hosts, which may be API keys. Put the list into a secret, and name that: "
+            "SOLANA_RPC_SECRET_ARN."
         )
 
 
@@ -407,8 +428,12 @@ def resolve_settings(environment: Mapping[str, str]) -> dict[str, str]:
     Raises:
         SettingsError: a setting has a value that cannot be used.
     """
-    settings = load_settings(environment)
+    # Whether the real venues' settings fit together is known with what the stack keeps: see engine_parameters.
+    settings = load_settings({**environment, "USE_REAL_DEVNET": ""})
     resolved = dict(environment)
+    for choice in ("USE_REAL_DEVNET", "SOLANA_CLUSTER"):
+        if environment.get(choice):
+            resolved[choice] = environment[choice].strip().lower()
     if environment.get("QUEUE_MAX_CONCURRENT") or environment.get("WORKER_CONCURRENCY"):
         resolved |= slots(settings)
     if environment.get("LOG_LEVEL"):

@@ -37,9 +37,10 @@ OWN_SERVERS: Mapping[str, str] = {
     "REDIS_HOST": "",
     "LAUNCH_WEBHOOK_SECRET": "",
     "AUTH_MODE": "open",
+    "USE_REAL_DEVNET": "",
 }
 """Settings of a stack that is measured or broken: it starts servers of its own, whatever this process's environment
-names, signs launches with its own secret, and asks nobody who they are."""
+names, signs launches with its own secret, asks nobody who they are, and spends nobody's money."""
 
 Progress = Callable[[str, float | None], None]
 """Gets what was done and how many seconds it took, or what begins and None."""
@@ -272,6 +273,8 @@ class Stack:
             "USER_ORDER_RATE": own.get("USER_ORDER_RATE", "").strip() or USER_ORDER_RATE,
             "LAUNCH_WEBHOOK_SECRET": self._settings.launch_webhook_secret or LAUNCH_WEBHOOK_SECRET,
             "AUTH_MODE": self._settings.auth_mode,
+            "USE_REAL_DEVNET": "true" if self._settings.solana else "false",
+            "SOLANA_CLUSTER": self._settings.solana.cluster if self._settings.solana else "",
             **slots(self._settings),
         }
 

@@ -9,6 +9,7 @@ SOMEBODYS = {
     "REDIS_URL": "redis://cache/0",
     "REDIS_HOST": "cache",
     "LAUNCH_WEBHOOK_SECRET": "secret",
+    "USE_REAL_DEVNET": "true",
 }
 
 

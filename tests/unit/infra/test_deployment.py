@@ -18,6 +18,7 @@ from infra.deployment import (
     adapt_for_emulator,
     bucket_request,
     change_set_request,
+    engine_parameters,
     environment_variable,
     has_data_stack,
     plan_data,
@@ -442,3 +443,80 @@ def test_settings_that_stay_because_nobody_names_them_are_told_but_for_defaults_
 
 def test_a_deployment_says_nothing_of_slots_and_logs_that_nobody_mentioned():
     assert resolve_settings({}) == {}
+
+
+# --- Real venues ---
+
+SOLANA = {
+    "UseRealDevnet": {"Type": "String", "Default": "false"},
+    "SolanaCluster": {"Type": "String", "Default": "devnet"},
+    "AuthMode": {"Type": "String", "Default": "jwt"},
+    **{
+        name: {"Type": "String", "Default": ""}
+        for name in (
+            *("SolanaRpcUrls", "SolanaRpcSecretArn", "SolanaWalletKey", "SolanaWalletSecretArn", "SolanaTokens"),
+            *("SolanaMaxPerOrder", "SolanaMaxPerDay", "AuthIssuer", "AuthAudience"),
+        )
+    },
+}
+REAL = {
+    **ENVIRONMENT,
+    "AUTH_ISSUER": "https://tenant.example",
+    "AUTH_AUDIENCE": "engine",
+    "USE_REAL_DEVNET": "true",
+    "SOLANA_MAX_PER_ORDER": "SOL=0.5",
+    "SOLANA_MAX_PER_DAY": "SOL=2",
+}
+IN_A_SECRET = {**REAL, "SOLANA_WALLET_SECRET_ARN": "arn:wallet"}
+
+
+def real_parameters(environment, stage="prod", previous=None):
+    template = {**TEMPLATE, "Parameters": {**TEMPLATE["Parameters"], **SOLANA}}
+    return engine_parameters(Target(stage=stage), template, environment, previous or {})
+
+
+def test_real_venues_are_deployed_with_a_wallet_in_a_secret():
+    parameters = real_parameters(IN_A_SECRET)
+
+    assert parameters["UseRealDevnet"] == "true"
+    assert parameters["SolanaWalletSecretArn"] == "arn:wallet"
+    assert parameters["SolanaWalletKey"] == ""
+
+
+def test_on_an_emulator_the_wallets_key_is_a_setting():
+    parameters = real_parameters({**REAL, "SOLANA_WALLET_KEY": "key"}, stage="local")
+
+    assert parameters["SolanaWalletKey"] == "key"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"SOLANA_MAX_PER_DAY": ""}, "SOLANA_MAX_PER_DAY is not set"),
+        ({"SOLANA_WALLET_SECRET_ARN": ""}, "SOLANA_WALLET_KEY or SOLANA_WALLET_SECRET_ARN must be set"),
+        ({"SOLANA_MAX_PER_ORDER": "JUP=1", "SOLANA_MAX_PER_DAY": "JUP=1"}, "allowed is one of SOL, USDC"),
+        ({"SOLANA_CLUSTER": "mainnet-beta", "AUTH_MODE": "open", "OPEN_TO_ALL": "yes"}, "anybody could spend"),
+    ],
+    ids=["uncapped", "no wallet", "a cap of an unknown token", "open to all"],
+)
+def test_real_venues_that_the_functions_would_refuse_are_refused_before_anything_is_deployed(wrong, message):
+    with pytest.raises(DeployError, match=message):
+        real_parameters({**IN_A_SECRET, **wrong})
+
+
+@pytest.mark.parametrize("url", ["https://node.example/v2/api-key-1", "https://u:api-key-1@node.example/"])
+def test_endpoints_with_api_keys_are_no_setting_on_aws(url):
+    with pytest.raises(DeployError, match="SOLANA_RPC_SECRET_ARN") as refused:
+        real_parameters({**IN_A_SECRET, "SOLANA_RPC_URLS": url})
+    assert "api-key-1" not in str(refused.value)
+
+    real_parameters({**IN_A_SECRET, "SOLANA_RPC_URLS": "https://node.example,https://other.example/"})
+    real_parameters({**REAL, "SOLANA_WALLET_KEY": "key", "SOLANA_RPC_URLS": url}, stage="local")
+
+
+def test_a_shell_that_names_some_of_the_real_settings_leaves_the_others_as_they_are():
+    before = real_parameters({**IN_A_SECRET, "SOLANA_CLUSTER": "mainnet-beta"})
+
+    resolved = resolve_settings({"USE_REAL_DEVNET": "True", "SOLANA_CLUSTER": "Mainnet-Beta", **ENVIRONMENT})
+
+    assert real_parameters(resolved, previous=before) == before

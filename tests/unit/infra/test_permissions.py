@@ -43,6 +43,9 @@ PUSHES = {
     *("replay_events", "bury_order", "watch_market", "dead_letters"),
 }
 VERIFIES_LAUNCHES = {"api_handler"}
+ASKS_SOLANA = {"api_handler", "execute_order", "settle_orders", "watch_market"}
+"""Whoever quotes, sends, or asks what became of what was sent."""
+SIGNS = {"execute_order"}
 NEEDS_NO_DATABASE = {"websocket_disconnect", "authorize"}
 NEEDS_NO_REDIS = {"steer_market", "migrate_database", "authorize"}
 
@@ -150,7 +153,44 @@ def test_a_function_reads_the_passwords_it_needs_and_no_other(packaged, function
     needed = ["NetworkAccess"]
     needed += [] if function in NEEDS_NO_DATABASE else ["DatabaseAccess"]
     needed += [] if function in NEEDS_NO_REDIS else ["RedisAccess"]
-    assert attached == {"Fn::If": ["OnAws", [{"Ref": name} for name in needed], {"Ref": "AWS::NoValue"}]}
+    policies = [{"Ref": name} for name in needed]
+    policies += [attached_if("EndpointsInSecret", "SolanaRpcAccess")] if function in ASKS_SOLANA else []
+    policies += [attached_if("SignsOnAws", "WalletAccess")] if function in SIGNS else []
+    assert attached == {"Fn::If": ["OnAws", policies, {"Ref": "AWS::NoValue"}]}
+
+
+def attached_if(condition, policy):
+    return {"Fn::If": [condition, {"Ref": policy}, {"Ref": "AWS::NoValue"}]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "condition", "secret"),
+    [
+        ("WalletAccess", "SignsOnAws", "SolanaWalletSecretArn"),
+        ("SolanaRpcAccess", "EndpointsInSecret", "SolanaRpcSecretArn"),
+    ],
+)
+def test_a_secret_of_the_real_venues_is_read_where_they_are_used_and_decrypted_whatever_key_it_has(
+    packaged, policy, condition, secret
+):
+    resource = packaged["Resources"][policy]
+    any_key = {"Fn::Sub": "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"}
+    for_this_secret = {
+        "StringEquals": {
+            **VIA_SECRETS_MANAGER["StringEquals"],
+            "kms:EncryptionContext:SecretARN": {"Ref": secret},
+        }
+    }
+
+    assert resource["Condition"] == condition
+    assert grants(resource["Properties"]["PolicyDocument"]) == {
+        grant("secretsmanager:GetSecretValue", {"Ref": secret}),
+        grant("kms:Decrypt", any_key, for_this_secret),
+    }
+    on_aws, real, named = packaged["Conditions"][condition]["Fn::And"]
+    assert on_aws == {"Condition": "OnAws"}
+    assert real == {"Fn::Equals": [{"Ref": "UseRealDevnet"}, "true"]}
+    assert named == {"Fn::Not": [{"Fn::Equals": [{"Ref": secret}, ""]}]}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +225,7 @@ def test_no_other_policy_is_attached_to_anything(packaged):
         if isinstance(resource, dict) and resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
     }
 
-    assert policies == {"NetworkAccess", "DatabaseAccess", "RedisAccess"}
+    assert policies == {"NetworkAccess", "DatabaseAccess", "RedisAccess", "WalletAccess", "SolanaRpcAccess"}
 
 
 def test_every_policy_file_belongs_to_a_function():

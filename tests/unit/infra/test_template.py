@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app import EXECUTING_AT_ONCE, app
-from chalicelib.config import LOG_LEVELS, PRIORITY_SLOTS, SettingsError, load_settings
+from chalicelib.config import LOG_LEVELS, PRIORITY_SLOTS, SOLANA_CLUSTERS, SettingsError, load_settings
 from chalicelib.execution.executor import LEASE
 from chalicelib.queueing.sqs_batches import FRESH_COPY_AFTER, LONGEST_OUTAGE_PAUSE
 from chalicelib.resources.sqs import Queue
@@ -161,6 +161,13 @@ ABOUT_THE_DEPLOYMENT = {
     "OrdersMaxConcurrent",  # follows from QueueMaxConcurrent
 }
 """Parameters that are no setting of the engine."""
+REAL = {
+    "USE_REAL_DEVNET": "true",
+    "SOLANA_WALLET_KEY": "key",
+    "SOLANA_MAX_PER_ORDER": "SOL=0.5",
+    "SOLANA_MAX_PER_DAY": "SOL=2",
+}
+"""The least that the real venues need: without them their settings are not read."""
 SETTINGS = {name: parameter for name, parameter in TEMPLATE["Parameters"].items() if name not in ABOUT_THE_DEPLOYMENT}
 
 
@@ -182,6 +189,8 @@ def test_the_defaults_of_the_template_are_those_of_the_settings():
     # What is said to nobody must not be open to everybody; a laptop is.
     assert (defaults.pop("AUTH_MODE"), load_settings({}).auth_mode) == ("jwt", "open")
     assert load_settings(defaults) == load_settings({})
+    real_defaults = {name: value for name, value in defaults.items() if name not in REAL}
+    assert load_settings({**real_defaults, **REAL}) == load_settings(REAL)
 
 
 NUMBERS = {name: parameter for name, parameter in SETTINGS.items() if parameter["Type"] == "Number"}
@@ -192,16 +201,20 @@ NUMBERS = {name: parameter for name, parameter in SETTINGS.items() if parameter[
 def test_the_template_takes_the_numbers_that_the_settings_take(parameter, bound, beyond):
     variable, last = environment_variable(parameter), NUMBERS[parameter][bound]
 
-    load_settings({variable: str(last)})
+    load_settings({**REAL, variable: str(last)})
     with pytest.raises(SettingsError, match=f"{variable}='{last + beyond}'"):
-        load_settings({variable: str(last + beyond)})
+        load_settings({**REAL, variable: str(last + beyond)})
 
 
 def test_the_template_takes_the_log_levels_that_the_settings_take():
     assert tuple(TEMPLATE["Parameters"]["LogLevel"]["AllowedValues"]) == LOG_LEVELS
 
 
-@pytest.mark.parametrize("parameter", ["DatabaseUrl", "RedisUrl", "LaunchWebhookSecret"])
+def test_the_template_takes_the_clusters_that_the_settings_take():
+    assert set(TEMPLATE["Parameters"]["SolanaCluster"]["AllowedValues"]) == set(SOLANA_CLUSTERS)
+
+
+@pytest.mark.parametrize("parameter", ["DatabaseUrl", "RedisUrl", "LaunchWebhookSecret", "SolanaWalletKey"])
 def test_what_holds_a_password_is_not_shown(parameter):
     assert TEMPLATE["Parameters"][parameter]["NoEcho"] is True
 
@@ -229,7 +242,7 @@ def test_what_api_gateway_answers_by_itself_is_a_problem_as_well():
 def test_on_aws_a_functions_environment_names_secrets_and_holds_none():
     variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 
-    with_passwords = {"DatabaseUrl", "RedisUrl", "LaunchWebhookSecret"}
+    with_passwords = {"DatabaseUrl", "RedisUrl", "LaunchWebhookSecret", "SolanaWalletKey"}
     for variable, value in variables.items():
         held = {name for name in with_passwords if f'{{"Ref": "{name}"}}' in json.dumps(value)}
         for name in held:
@@ -271,6 +284,43 @@ def test_on_aws_users_show_tokens_unless_it_is_opened_by_name():
     assert opened == {"Fn::Equals": [{"Ref": "OpenToAll"}, "yes"]}
     assert tokens["Fn::And"][0] == {"Fn::Equals": [{"Ref": "AuthMode"}, "jwt"]}
     assert TEMPLATE["Parameters"]["OpenToAll"]["Default"] == "no"
+
+
+def equals(parameter, value):
+    return {"Fn::Equals": [{"Ref": parameter}, value]}
+
+
+def test_real_money_is_spent_up_to_a_cap_and_not_by_everybody():
+    rule = TEMPLATE["Rules"]["RealMoneyIsCapped"]
+    capped, known = (assertion["Assert"] for assertion in rule["Assertions"])
+
+    assert rule["RuleCondition"] == equals("UseRealDevnet", "true")
+    caps = ("SolanaMaxPerOrder", "SolanaMaxPerDay")
+    assert capped == {"Fn::And": [{"Fn::Not": [equals(cap, "")]} for cap in caps]}
+    assert known == {"Fn::Or": [equals("SolanaCluster", "devnet"), equals("AuthMode", "jwt")]}
+    assert TEMPLATE["Parameters"]["UseRealDevnet"]["Default"] == "false"
+    assert TEMPLATE["Parameters"]["SolanaCluster"]["Default"] == "devnet"
+
+
+def test_on_aws_the_wallet_is_in_a_secret():
+    rule = TEMPLATE["Rules"]["OnAwsTheWalletIsInASecret"]
+    no_key, secret = (assertion["Assert"] for assertion in rule["Assertions"])
+
+    assert rule["RuleCondition"] == equals("EmulatorUrl", "")
+    assert no_key == equals("SolanaWalletKey", "")
+    named = {"Fn::Not": [equals("SolanaWalletSecretArn", "")]}
+    assert secret == {"Fn::Or": [equals("UseRealDevnet", "false"), named]}
+
+
+@pytest.mark.parametrize("parameter", ["SolanaWalletSecretArn", "SolanaRpcSecretArn"])
+def test_a_secret_is_named_by_its_whole_arn_by_which_access_to_it_is_granted(parameter):
+    pattern = TEMPLATE["Parameters"][parameter]["AllowedPattern"]
+
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:trading/wallet"
+    assert re.fullmatch(pattern, f"{arn}-Ab3dEf")
+    assert re.fullmatch(pattern, "")
+    for unusable in (arn, "trading/wallet", "whsec_key"):
+        assert not re.fullmatch(pattern, unusable)
 
 
 def test_connections_to_the_data_stack_are_encrypted():
