@@ -1,0 +1,337 @@
+"""The ten methods of Solana's JSON-RPC API that the engine uses: https://solana.com/docs/rpc/http.
+
+Whatever a node answers is read into a type of ours; an answer of another shape is the node's fault and leads to the
+next endpoint. Addresses, hashes and signatures are base58 text, as the API has them: nothing here knows of keys.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from chalicelib.clock import Clock
+from chalicelib.observability import logger
+from chalicelib.resources.json_rpc import Call, JsonRpc, RpcRefused, RpcUnavailable
+
+__all__ = [
+    "Account",
+    "BlockHeight",
+    "Blockhash",
+    "ProgramQuery",
+    "RpcRefused",
+    "RpcUnavailable",
+    "SignatureStatus",
+    "Simulation",
+    "SolanaRpc",
+    "Statuses",
+]
+
+T = TypeVar("T")
+
+ACCOUNTS_AT_ONCE = 100
+SIGNATURES_AT_ONCE = 256
+"""What one call takes: ``MAX_MULTIPLE_ACCOUNTS`` and ``MAX_GET_SIGNATURE_STATUSES_QUERY_ITEMS`` in Agave."""
+CONFIRMED = {"commitment": "confirmed"}
+FINALIZED = {"commitment": "finalized"}
+BASE64 = {"encoding": "base64"}
+ALREADY_PROCESSED = "AlreadyProcessed"
+
+
+class Account(NamedTuple):
+    """An account: the program that owns it, its balance in lamports, and its bytes."""
+
+    owner: str
+    lamports: int
+    data: bytes
+
+
+class ProgramQuery(NamedTuple):
+    """Which accounts of a program are wanted: of this size, with these base58 bytes at these offsets."""
+
+    program: str
+    size: int
+    at: tuple[tuple[int, str], ...]
+
+
+class Blockhash(NamedTuple):
+    """What a transaction is bound to: it lands in a block of at most this height, or never."""
+
+    hash: str
+    last_valid_block_height: int
+
+
+class SignatureStatus(NamedTuple):
+    """Where a transaction landed, the error it landed with, and how sure that is."""
+
+    slot: int
+    err: Any
+    confirmation: str
+    """``processed``, ``confirmed`` or ``finalized``."""
+
+
+class Statuses(NamedTuple):
+    """What a node knew of transactions when it was at ``slot``."""
+
+    slot: int
+    statuses: list[SignatureStatus | None]
+
+
+class BlockHeight(NamedTuple):
+    """How many blocks lie before the finalized one of ``slot``."""
+
+    slot: int
+    height: int
+
+
+class Simulation(NamedTuple):
+    """What a transaction would do now: its error, the compute units it takes, and what its programs log."""
+
+    err: Any
+    units: int
+    logs: tuple[str, ...]
+
+
+class _Context(msgspec.Struct, frozen=True):
+    slot: int
+
+
+class _AccountInfo(msgspec.Struct, frozen=True):
+    owner: str
+    lamports: int
+    data: tuple[str, Literal["base64"]]
+
+
+class _Accounts(msgspec.Struct, frozen=True):
+    value: list[_AccountInfo | None]
+
+
+class _KeyedAccount(msgspec.Struct, frozen=True):
+    pubkey: str
+    account: _AccountInfo
+
+
+class _LatestBlockhash(msgspec.Struct, frozen=True, rename="camel"):
+    blockhash: str
+    last_valid_block_height: int
+
+
+class _LatestBlockhashAnswer(msgspec.Struct, frozen=True):
+    value: _LatestBlockhash
+
+
+class _PrioritizationFee(msgspec.Struct, frozen=True, rename="camel"):
+    prioritization_fee: int
+
+
+class _SimulationValue(msgspec.Struct, frozen=True, rename="camel"):
+    err: Any = None
+    logs: list[str] | None = None
+    units_consumed: int | None = None
+
+
+class _SimulationAnswer(msgspec.Struct, frozen=True):
+    value: _SimulationValue
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    slot: int
+    err: Any
+    confirmation_status: Literal["processed", "confirmed", "finalized"]
+
+
+class _StatusesAnswer(msgspec.Struct, frozen=True):
+    context: _Context
+    value: list[_Status | None]
+
+
+class _EpochInfo(msgspec.Struct, frozen=True, rename="camel"):
+    absolute_slot: int
+    block_height: int
+
+
+class SolanaRpc:
+    """A cluster, seen through the first of our endpoints that answers. Threads may share it.
+
+    Every method raises ``RpcUnavailable`` when no endpoint answers now, and ``RpcRefused`` when a node refuses.
+    """
+
+    def __init__(self, urls: Sequence[str], clock: Clock) -> None:
+        """Take the endpoints in the order of preference; see ``JsonRpc``."""
+        self._nodes = JsonRpc(urls, clock)
+
+    @property
+    def round_trips(self) -> int:
+        """How many requests were sent since the process started, whatever came of them."""
+        return self._nodes.round_trips
+
+    def accounts(self, addresses: Sequence[str]) -> list[Account | None]:
+        """Return accounts as of the last confirmed block, None for each that does not exist.
+
+        Those of up to a hundred addresses are of one block.
+        """
+        answers = self._nodes.ask(
+            [
+                Call("getMultipleAccounts", [list(part), {**BASE64, **CONFIRMED}], _of_length(len(part), _accounts))
+                for part in _parts(addresses, ACCOUNTS_AT_ONCE)
+            ]
+        )
+        return [account for accounts in answers for account in accounts]
+
+    def program_accounts(self, queries: Sequence[ProgramQuery]) -> list[list[tuple[str, Account]]]:
+        """Return for each query the accounts it finds, with their addresses."""
+        return self._nodes.ask(
+            [Call("getProgramAccounts", [query.program, _filters(query)], _program_accounts) for query in queries]
+        )
+
+    def blockhash_and_fees(self, writable: Sequence[str]) -> tuple[Blockhash, list[int]]:
+        """Return the last confirmed blockhash, and what was lately paid for priority on these accounts.
+
+        The fees are of some 150 recent blocks each, in micro-lamports a compute unit, of the least that got in.
+        """
+        calls: list[Call[Any]] = [
+            Call("getLatestBlockhash", [CONFIRMED], _blockhash),
+            Call("getRecentPrioritizationFees", [list(writable)], _fees),
+        ]
+        blockhash, fees = self._nodes.ask(calls)
+        return blockhash, fees
+
+    def simulate(self, transaction: bytes) -> Simulation:
+        """Run a transaction against the last confirmed block; it needs no signature and no blockhash."""
+        options = {**BASE64, **CONFIRMED, "sigVerify": False, "replaceRecentBlockhash": True}
+        return self._one(Call("simulateTransaction", [_text(transaction), options], _simulation))
+
+    def send(self, transaction: bytes) -> None:
+        """Hand a signed transaction in: that it was taken does not mean that it lands.
+
+        It is neither simulated by the node, which would refuse what a node that is ahead would take, nor sent again
+        by it: whoever has recorded the bytes sends them again.
+        """
+        options = {**BASE64, "skipPreflight": True, "maxRetries": 0}
+        try:
+            self._one(Call("sendTransaction", [_text(transaction), options], _signature))
+        except RpcRefused as refused:
+            if not _is_processed_already(refused):
+                raise
+
+    def signature_statuses(self, signatures: Sequence[str], *, search_history: bool) -> Statuses:
+        """Look transactions up: among those of the last minutes, or among all that the node has kept.
+
+        Where many are asked for at once, ``slot`` is the earliest that any of them was looked up at.
+        """
+        options = {"searchTransactionHistory": search_history}
+        calls = [
+            Call("getSignatureStatuses", [list(part), options], _of_length(len(part), _statuses))
+            for part in _parts(signatures, SIGNATURES_AT_ONCE)
+        ]
+        answers = self._nodes.ask(calls)
+        return Statuses(
+            slot=min((slot for slot, _ in answers), default=0),
+            statuses=[status for _, statuses in answers for status in statuses],
+        )
+
+    def block_height(self) -> BlockHeight:
+        """Return the height of the last finalized block, and its slot."""
+        return self._one(Call("getEpochInfo", [FINALIZED], _block_height))
+
+    def transactions(self, signatures: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Return confirmed transactions with what they changed; None for each that the node cannot give (yet).
+
+        One that is refused does not keep the others from being read.
+        """
+        options = {"encoding": "json", "maxSupportedTransactionVersion": 0, **CONFIRMED}
+        answers = self._nodes.ask_each(
+            [Call("getTransaction", [signature, options], _transaction) for signature in signatures]
+        )
+        for signature, answer in zip(signatures, answers, strict=True):
+            if isinstance(answer, RpcRefused):
+                logger.warning(f"transaction {signature} cannot be read: {answer}")
+        return [None if isinstance(answer, RpcRefused) else answer for answer in answers]
+
+    def _one(self, call: Call[T]) -> T:
+        return self._nodes.ask([call])[0]
+
+
+def _parts(items: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _text(transaction: bytes) -> str:
+    return b64encode(transaction).decode()
+
+
+def _filters(query: ProgramQuery) -> dict[str, Any]:
+    found = [{"memcmp": {"offset": offset, "bytes": base58}} for offset, base58 in query.at]
+    return {**BASE64, **CONFIRMED, "filters": [{"dataSize": query.size}, *found]}
+
+
+def _is_processed_already(refused: RpcRefused) -> bool:
+    """Whether the transaction has landed: then there is nothing left to send.
+
+    A node says so as a failed preflight (-32002), with the error in ``data`` and in words.
+    """
+    err = refused.data.get("err") if isinstance(refused.data, dict) else None
+    return err == ALREADY_PROCESSED or "already been processed" in refused.message
+
+
+# How results are read. Each raises ValueError where a node answers in another shape.
+
+
+def _of_length(length: int, read: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Return a reader of an answer with one value for each thing that was asked for."""
+
+    def read_all(result: Any) -> T:
+        answer = read(result)
+        if len(result["value"]) != length:
+            raise ValueError(f"{length} values were asked for")
+        return answer
+
+    return read_all
+
+
+def _account(info: _AccountInfo) -> Account:
+    return Account(info.owner, info.lamports, b64decode(info.data[0], validate=True))
+
+
+def _accounts(result: Any) -> list[Account | None]:
+    return [None if info is None else _account(info) for info in msgspec.convert(result, _Accounts).value]
+
+
+def _program_accounts(result: Any) -> list[tuple[str, Account]]:
+    return [(found.pubkey, _account(found.account)) for found in msgspec.convert(result, list[_KeyedAccount])]
+
+
+def _blockhash(result: Any) -> Blockhash:
+    latest = msgspec.convert(result, _LatestBlockhashAnswer).value
+    return Blockhash(latest.blockhash, latest.last_valid_block_height)
+
+
+def _fees(result: Any) -> list[int]:
+    return [fee.prioritization_fee for fee in msgspec.convert(result, list[_PrioritizationFee])]
+
+
+def _simulation(result: Any) -> Simulation:
+    value = msgspec.convert(result, _SimulationAnswer).value
+    return Simulation(value.err, value.units_consumed or 0, tuple(value.logs or ()))
+
+
+def _signature(result: Any) -> str:
+    return msgspec.convert(result, str)
+
+
+def _statuses(result: Any) -> Statuses:
+    answer = msgspec.convert(result, _StatusesAnswer)
+    return Statuses(answer.context.slot, [None if status is None else _status(status) for status in answer.value])
+
+
+def _status(status: _Status) -> SignatureStatus:
+    return SignatureStatus(status.slot, status.err, status.confirmation_status)
+
+
+def _block_height(result: Any) -> BlockHeight:
+    info = msgspec.convert(result, _EpochInfo)
+    return BlockHeight(info.absolute_slot, info.block_height)
+
+
+def _transaction(result: Any) -> dict[str, Any] | None:
+    return msgspec.convert(result, dict[str, Any] | None)
