@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 
-class SwapPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class SwapPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What a transaction will do: its actions in order, and the worst fill it accepts.
 
     A sell is bounded by ``min_amount_out``, a buy by ``max_amount_out``. ``pool`` is the address of the pool, where a
