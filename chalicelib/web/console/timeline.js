@@ -158,11 +158,18 @@ function detailsOf({ quotes, chosen, errors, ...details }) {
 /** Return what to show of a detail, whatever it holds. */
 function shown(name, value) {
   if (name === "txHash") return [transaction(String(value), { whole: true })];
+  if (name === "explorerUrl") return [outside(String(value))];
   if (name === "delayMs") return [duration(Number(value))];
   if (value === null) return ["–"];
   if (Array.isArray(value)) return [value.map(String).join(", ")];
   if (typeof value === "object") return [element("dl", {}, ...Object.entries(value).map(([key, inner]) => pairElement(spaced(key), ...shown(key, inner))))];
   return [/^-?\d/.test(String(value)) ? exact(String(value)) : String(value)];
+}
+
+/** Return a link that leads away from here, if it is one that may be followed. */
+function outside(address) {
+  if (!address.startsWith("https://")) return address;
+  return element("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, new URL(address).host);
 }
 
 /** Write a field's name in words: minAmountOut as min amount out. */

@@ -109,6 +109,7 @@ class OrderStory:
                 return [
                     f"at {written(event.executed_price)}",
                     f"{verb} {written(details.get('amountOut'))} {self._terms.get('tokenOut', '')}",
+                    *(str(details[field]) for field in ("explorerUrl",) if field in details),
                 ]
             case "failed":
                 return [event.error or ""]
