@@ -1,0 +1,161 @@
+"""Solana as the chain that real swaps land on: sending them, and saying how they have ended.
+
+A transaction lands in a block of at most its ``last_valid_block_height``, or never. Until that is certain it has no
+outcome: "not found" is not "failed", and neither is a clock that says it is too late. It has expired when three things
+hold, in this order:
+
+1. a *finalized* block is higher than ``last_valid_block_height``, so that no block it could land in is still to come;
+2. a look *after* that, through all that the node has kept, does not find it;
+3. the node that looked was at least as far as the slot of that finalized block. The two answers may come from two
+   nodes, when one fails in between; one that lags behind would not have seen what landed in the last blocks.
+
+That takes two more requests, so they are made only when by our clock it may be so far.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from chalicelib.clock import Clock
+from chalicelib.observability import logger
+from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
+from chalicelib.resources.solana_rpc import RpcRefused, RpcUnavailable, SignatureStatus, SolanaRpc
+from chalicelib.venues.solana.failures import describe_error
+from chalicelib.venues.solana.fills import SentSwap, read_moved
+from chalicelib.venues.venue import VenueUnavailable
+
+FINAL = ("confirmed", "finalized")
+"""What cannot be undone: a cluster has never gone back behind a confirmed block. A processed one it may drop."""
+
+EXPIRED = SwapStatus(outcome=SwapOutcome.EXPIRED)
+Found = dict[str, SignatureStatus]
+"""What is known of transactions, by their hashes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolanaChain:
+    """A cluster; see ``Chain``."""
+
+    rpc: SolanaRpc
+    read_swap: Callable[[bytes], SentSwap]
+    """Reads a swap back from the bytes that were signed."""
+    explorer_url: Callable[[str], str]
+    """Says where people look a transaction up."""
+    clock: Clock
+
+    def submit(self, transaction: SignedTransaction) -> None:
+        """Send the recorded bytes; see ``Chain.submit``.
+
+        What a node refuses may have been taken by another one before, so its refusal is no outcome either.
+        """
+        with _as_unavailable():
+            self.rpc.send(transaction.payload)
+
+    def statuses(self, transactions: Collection[SignedTransaction]) -> Mapping[str, SwapStatus]:
+        """Return how these have ended; see ``Chain.statuses``.
+
+        One request covers them all while none has ended. One more reads what all that have landed moved.
+        """
+        watched = {swap.tx_hash: swap for swap in transactions if _lands_here(swap)}
+        if not watched:
+            return {}
+        with _as_unavailable():
+            found = self._look(watched)
+            ended = self._ended(watched, found)
+        overdue = [swap for swap in watched.values() if swap.tx_hash not in found and self._is_overdue(swap)]
+        if overdue:
+            ended |= self._ended_late(overdue)
+        return ended
+
+    def _ended(self, swaps: Mapping[str, SignedTransaction], found: Found) -> dict[str, SwapStatus]:
+        """Return how those have ended that were found and can no longer change."""
+        final = {tx_hash: status for tx_hash, status in found.items() if status.confirmation in FINAL}
+        failed = {
+            tx_hash: self._failed(swaps[tx_hash], status) for tx_hash, status in final.items() if status.err is not None
+        }
+        return failed | self._landed([swaps[tx_hash] for tx_hash in final if tx_hash not in failed])
+
+    def _look(self, tx_hashes: Collection[str]) -> Found:
+        """Look among the transactions of the last minutes."""
+        answer = self.rpc.signature_statuses(list(tx_hashes), search_history=False)
+        return _found(tx_hashes, answer.statuses)
+
+    def _is_overdue(self, swap: SignedTransaction) -> bool:
+        return self.clock.now() >= swap.expires_at
+
+    def _ended_late(self, overdue: list[SignedTransaction]) -> dict[str, SwapStatus]:
+        """Return how those have ended that should have by now; not knowing it must not keep the others' ends back."""
+        try:
+            return self._last_look({swap.tx_hash: swap for swap in overdue})
+        except (RpcUnavailable, RpcRefused) as error:
+            logger.warning(f"{len(overdue)} overdue swaps not looked for: {error}")
+            return {}
+
+    def _last_look(self, overdue: Mapping[str, SignedTransaction]) -> dict[str, SwapStatus]:
+        """Return what has landed after all, and what can no longer land."""
+        finalized = self.rpc.block_height()
+        past = [tx_hash for tx_hash, swap in overdue.items() if _last_valid_height(swap) < finalized.height]
+        if not past:
+            return {}
+        answer = self.rpc.signature_statuses(past, search_history=True)
+        found = _found(past, answer.statuses)
+        ended = self._ended(overdue, found)
+        if answer.slot < finalized.slot:
+            logger.warning(f"the last look was at slot {answer.slot}, before {finalized.slot}: it does not count")
+            return ended
+        return ended | {tx_hash: EXPIRED for tx_hash in past if tx_hash not in found}
+
+    def _failed(self, swap: SignedTransaction, status: SignatureStatus) -> SwapStatus:
+        return SwapStatus(
+            outcome=SwapOutcome.FAILED,
+            error=describe_error(status.err, swap.payload, swap.venue),
+            explorer_url=self.explorer_url(swap.tx_hash),
+        )
+
+    def _landed(self, swaps: list[SignedTransaction]) -> dict[str, SwapStatus]:
+        """Return what these swaps moved; one whose balances no node gives yet is looked at again later."""
+        if not swaps:
+            return {}
+        landed: dict[str, SwapStatus] = {}
+        for swap, transaction in zip(swaps, self.rpc.transactions([swap.tx_hash for swap in swaps]), strict=True):
+            if transaction is None:
+                continue
+            try:
+                moved = read_moved(self.read_swap(swap.payload), swap.payload, transaction)
+            except ValueError as unreadable:
+                # It has landed: whatever else, it must not be tried anew.
+                logger.error(f"swap {swap.tx_hash} landed, but what it moved cannot be read: {unreadable}")
+                continue
+            landed[swap.tx_hash] = SwapStatus(
+                outcome=SwapOutcome.LANDED,
+                spent=moved.spent,
+                received=moved.received,
+                explorer_url=self.explorer_url(swap.tx_hash),
+            )
+        return landed
+
+
+def _lands_here(swap: SignedTransaction) -> bool:
+    """Whether a swap is one of this chain; of another (of the simulation, before it was switched) nothing is known."""
+    if swap.last_valid_block_height is None:
+        logger.error(f"swap {swap.tx_hash} has no last valid block height: it was not made for Solana and stays open")
+        return False
+    return True
+
+
+def _last_valid_height(swap: SignedTransaction) -> int:
+    if swap.last_valid_block_height is None:
+        raise ValueError(f"swap {swap.tx_hash} has no last valid block height: nothing says when it has expired")
+    return swap.last_valid_block_height
+
+
+def _found(tx_hashes: Collection[str], statuses: Sequence[SignatureStatus | None]) -> Found:
+    return {tx_hash: status for tx_hash, status in zip(tx_hashes, statuses, strict=True) if status is not None}
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (RpcUnavailable, RpcRefused) as error:
+        raise VenueUnavailable(str(error)) from error
