@@ -11,7 +11,7 @@ Prices are square roots in Q64.64, of token B per token A in base units; liquidi
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -27,6 +27,7 @@ from chalicelib.venues.solana.pool import (
     U128_MAX,
     Moment,
     NotYetOpen,
+    RecordedSwap,
     SwapAccounts,
     address_at,
     check_amount,
@@ -39,6 +40,7 @@ from chalicelib.venues.solana.pool import (
     time_text,
     writable,
 )
+from chalicelib.venues.solana.token_programs import associated_account
 from chalicelib.venues.venue import SwapRefused
 
 NAME = "meteora"
@@ -436,6 +438,24 @@ class Meteora:
             activation_point=struct.unpack_from("<Q", data, 472)[0],
             moment=moment,
         )
+
+
+def read_swap(program: str, data: bytes, accounts: Sequence[str]) -> RecordedSwap | None:
+    """Read an instruction that ``MeteoraPool.swap`` built; None if it is another.
+
+    It does not say which of the two mints goes in: the program looks at the token accounts. One of them at least is
+    the wallet's associated account of its mint, because the other mint is not SOL then.
+    """
+    if data[:8] != _SWAP:
+        return None
+    _authority, pool, source, destination, vault_a, vault_b, mint_a, mint_b, wallet, program_a, program_b, *_ = accounts
+    account_a = associated_account(wallet, mint_a, program_a)
+    account_b = associated_account(wallet, mint_b, program_b)
+    if source == account_a or destination == account_b:
+        return RecordedSwap(program, pool, wallet, source, destination, mint_a, mint_b, vault_a, vault_b)
+    if source == account_b or destination == account_a:
+        return RecordedSwap(program, pool, wallet, source, destination, mint_b, mint_a, vault_b, vault_a)
+    raise ValueError(f"Neither {source} nor {destination} is an associated account of {wallet}")
 
 
 def _read_fees(data: bytes) -> PoolFees:

@@ -7,7 +7,7 @@ Pools that pay a fee to their creator are from after that program, so they are r
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from chalicelib.venues.solana.pool import (
     U64_MAX,
     Moment,
     NotYetOpen,
+    RecordedSwap,
     SwapAccounts,
     check_amount,
     divide_up,
@@ -276,6 +277,16 @@ class Raydium:
         if rate >= FEE_DENOMINATOR:
             raise SwapRefused(f"{where}: a fee of {rate} millionths leaves nothing to swap")
         return rate
+
+
+def read_swap(program: str, data: bytes, accounts: Sequence[str]) -> RecordedSwap | None:
+    """Read an instruction that ``RaydiumPool.swap`` built; None if it is another."""
+    if data[:8] not in (_SWAP_BASE_INPUT, _SWAP_BASE_OUTPUT):
+        return None
+    wallet, _authority, _config, pool, source, destination, input_vault, output_vault, _, _, mint_in, mint_out, _ = (
+        accounts
+    )
+    return RecordedSwap(program, pool, wallet, source, destination, mint_in, mint_out, input_vault, output_vault)
 
 
 def _where(address: str) -> str:

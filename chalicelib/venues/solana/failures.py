@@ -26,20 +26,21 @@ CHAIN_PROGRAMS = {
 }
 SLIPPAGE = {"raydium": 6005, "meteora": 6002}
 """With which error of its own a venue's program refuses a swap that would break its bound: measured."""
+INSUFFICIENT = "insufficient funds"
 TOKEN_ERRORS = {
-    1: "insufficient funds: a token account holds less than the swap moves",
+    1: f"{INSUFFICIENT}: a token account holds less than the swap moves",
     17: "a token account of the swap is frozen",
 }
-SYSTEM_ERRORS = {1: "insufficient funds: the wallet holds less SOL than the swap needs"}
+SYSTEM_ERRORS = {1: f"{INSUFFICIENT}: the wallet holds less SOL than the swap needs"}
 ERRORS = {
-    "InsufficientFundsForFee": "insufficient funds: the wallet cannot pay the transaction's fee",
-    "AccountNotFound": "insufficient funds: the wallet holds no SOL to pay the transaction's fee",
+    "InsufficientFundsForFee": f"{INSUFFICIENT}: the wallet cannot pay the transaction's fee",
+    "AccountNotFound": f"{INSUFFICIENT}: the wallet holds no SOL to pay the transaction's fee",
     "BlockhashNotFound": "the transaction's blockhash is too old, or not known yet",
     "AlreadyProcessed": "the transaction has landed already",
 }
 INSTRUCTION_ERRORS = {
     "ComputationalBudgetExceeded": "the transaction's compute units were used up",
-    "InsufficientFunds": "insufficient funds",
+    "InsufficientFunds": INSUFFICIENT,
 }
 
 
@@ -56,12 +57,17 @@ def describe_error(err: Any, payload: bytes, venue: str) -> str:
             return ERRORS.get(err, err)
         case {"InsufficientFundsForRent": {"account_index": int(index)}}:
             account = _account(payload, index)
-            return f"insufficient funds: account {account} would hold less SOL than an account must"
+            return f"{INSUFFICIENT}: account {account} would hold less SOL than an account must"
         case {"InstructionError": [int(index), detail]}:
             program = _program(payload, index)
             if program is not None:
                 return _describe_instruction(index, detail, program, venue)
     return encode_json(err).decode()
+
+
+def lacks_funds(err: Any, payload: bytes, venue: str) -> bool:
+    """Whether an error is that the wallet has not what the swap takes: trying again would not help."""
+    return describe_error(err, payload, venue).startswith(INSUFFICIENT)
 
 
 def _describe_instruction(index: int, detail: Any, program: str, venue: str) -> str:

@@ -65,6 +65,20 @@ class SwapAccounts(NamedTuple):
     output_program: str
 
 
+class RecordedSwap(NamedTuple):
+    """What a swap's instruction says of itself: enough to find what it moved among a transaction's balances."""
+
+    program: str
+    pool: str
+    wallet: str
+    source: str
+    destination: str
+    input_mint: str
+    output_mint: str
+    input_vault: str
+    output_vault: str
+
+
 class LivePool(Protocol):
     """One pool as it stood when it was read."""
 

@@ -15,12 +15,11 @@ from typing import NamedTuple
 from solders.pubkey import Pubkey
 
 from chalicelib.resources.solana_rpc import Account
+from chalicelib.venues.solana.clusters import SPL_TOKEN, TOKEN_2022
 from chalicelib.venues.solana.pool import U64_MAX, Moment, address_at, divide_up
 from chalicelib.venues.venue import SwapRefused
 
-TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"  # noqa: S105 - an address
-TOKEN_2022_PROGRAM = "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb"  # noqa: S105 - an address
-TOKEN_PROGRAMS = (TOKEN_PROGRAM, TOKEN_2022_PROGRAM)
+TOKEN_PROGRAMS = (SPL_TOKEN, TOKEN_2022)
 ASSOCIATED_TOKEN_PROGRAM = "ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL"  # noqa: S105 - an address
 WRAPPED_SOL = "So11111111111111111111111111111111111111112"
 """The mint of SOL in token accounts; its program is SPL Token."""
@@ -29,7 +28,7 @@ TOKEN_ACCOUNT_BYTES = 165
 
 _MINT_BYTES = 82
 _MINT_KIND, _ACCOUNT_KIND = 1, 2
-_BASIS_POINTS = 10_000
+BASIS_POINTS = 10_000
 _TRANSFER_FEE = struct.Struct("<QQH")
 _NO_ADDRESS = bytes(32)
 
@@ -42,7 +41,7 @@ class TransferFee(NamedTuple):
 
     def on(self, amount: int) -> int:
         """Return the fee of a transfer of ``amount``: ``min(⌈amount·bps / 10⁴⌉, cap)``."""
-        return min(divide_up(amount * self.basis_points, _BASIS_POINTS), self.cap)
+        return min(divide_up(amount * self.basis_points, BASIS_POINTS), self.cap)
 
     def after(self, amount: int) -> int:
         """Return what arrives of ``amount``."""
@@ -56,8 +55,8 @@ class TransferFee(NamedTuple):
         """
         # Below the cap ⌊x·(10⁴ − bps) / 10⁴⌋ arrives, and from it on x − cap: whichever gives enough first.
         sent = amount + self.cap
-        if self.basis_points < _BASIS_POINTS:
-            sent = min(sent, divide_up(amount * _BASIS_POINTS, _BASIS_POINTS - self.basis_points))
+        if self.basis_points < BASIS_POINTS:
+            sent = min(sent, divide_up(amount * BASIS_POINTS, BASIS_POINTS - self.basis_points))
         if sent > U64_MAX:
             raise SwapRefused(
                 f"With a transfer fee of {self.basis_points} basis points, {amount} base units never arrive"
@@ -89,7 +88,7 @@ class Mint:
         where = f"Mint {address}"
         data = _token_data(where, account)
         program = account.owner if account else ""
-        extensible = program == TOKEN_2022_PROGRAM and len(data) > TOKEN_ACCOUNT_BYTES
+        extensible = program == TOKEN_2022 and len(data) > TOKEN_ACCOUNT_BYTES
         is_mint = data[TOKEN_ACCOUNT_BYTES] == _MINT_KIND if extensible else len(data) == _MINT_BYTES
         if not is_mint:
             raise SwapRefused(f"{where} is no mint of the program {program}: it has {len(data)} bytes")

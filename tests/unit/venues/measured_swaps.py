@@ -16,8 +16,8 @@ from solders.pubkey import Pubkey
 from chalicelib.resources.solana_rpc import Account
 from chalicelib.venues.meteora import Meteora
 from chalicelib.venues.raydium import Raydium
+from chalicelib.venues.solana.clusters import SPL_TOKEN
 from chalicelib.venues.solana.pool import SwapAccounts
-from chalicelib.venues.solana.token_programs import TOKEN_PROGRAM
 
 RAYDIUM = Raydium("CPMMoo8L3F4NbTegBCKVNunggL7H1ZpdTHKxQB5qKP1C", "GpMZbSM2GgvTKHJirzeGfMFoaZ8UR2X7F4v8vHTvxFbL")
 METEORA = Meteora("cpamdpZCGKUy5JxQXB4dcpGPiikHawvSWAd6mEn1sGG", "HLnpSz9h2S4hiLQ43rnSD9XkcUThA7B8hQMKmDaiTLcC")
@@ -36,7 +36,7 @@ def an_account(owner: str, data: bytes) -> Account:
     return Account(owner=owner, lamports=1, data=data)
 
 
-def a_token_account(mint: str, owner: str, amount: int, program: str = TOKEN_PROGRAM, state: int = 1) -> Account:
+def a_token_account(mint: str, owner: str, amount: int, program: str = SPL_TOKEN, state: int = 1) -> Account:
     """Return a token account as its program writes it."""
     data = bytearray(165)
     data[0:64] = bytes(Pubkey.from_string(mint)) + bytes(Pubkey.from_string(owner))
@@ -84,8 +84,8 @@ def swap_accounts(swap: dict[str, Any], source: str, destination: str) -> SwapAc
         destination=destination,
         input_mint=swap["inputMint"],
         output_mint=swap["outputMint"],
-        input_program=TOKEN_PROGRAM,
-        output_program=TOKEN_PROGRAM,
+        input_program=SPL_TOKEN,
+        output_program=SPL_TOKEN,
     )
 
 
