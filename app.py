@@ -55,6 +55,8 @@ if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
     check_template(os.environ)
 if os.environ.get("_HANDLER") == "app.authorize":
     engine().prepare_authorizer()
+elif os.environ.get("_HANDLER") == "app.execute_order":
+    engine().prepare_to_swap()
 elif "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
     engine().prepare()
 

@@ -6,11 +6,13 @@ engines together the same way, with settings and parts of their own.
 
 from collections.abc import Callable
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from chalicelib.clock import Clock
 from chalicelib.config import Settings, current_settings
 from chalicelib.counters import Counters
 from chalicelib.exact_json import encode_json
+from chalicelib.execution.budget import Budget
 from chalicelib.execution.cancellation import Cancellation
 from chalicelib.execution.dead_letters import DeadLetters
 from chalicelib.execution.executor import Executor
@@ -20,6 +22,7 @@ from chalicelib.execution.retries import Retries
 from chalicelib.execution.settlement import Settlement
 from chalicelib.measurements import Measurements
 from chalicelib.observability import conceal
+from chalicelib.orders.tokens import Token, trade_only
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
 from chalicelib.rate_limit import RateLimit
@@ -34,6 +37,7 @@ from chalicelib.store.book import Book
 from chalicelib.store.census import CensusTaker
 from chalicelib.store.dead_letters import DeadLetterStore
 from chalicelib.store.orders import OrderStore
+from chalicelib.store.spending import SpendingStore
 from chalicelib.streaming.publisher import Publisher
 from chalicelib.streaming.tickets import Tickets
 from chalicelib.streaming.viewers import Viewers
@@ -56,6 +60,9 @@ from chalicelib.web.rest import Rest
 from chalicelib.web.sockets import MESSAGES_AT_ONCE, MESSAGES_PER_MINUTE, Sockets
 from chalicelib.web.tokens import TokenVerifier
 
+if TYPE_CHECKING:
+    from chalicelib.venues.solana.network import Network
+
 
 class Engine:
     """All parts of one process, sharing its connections."""
@@ -64,6 +71,10 @@ class Engine:
         conceal(settings.secrets)
         self.settings = settings
         self.clock = clock
+        if settings.solana is not None:
+            from chalicelib.venues.solana.clusters import tokens_of
+
+            trade_only(Token(symbol, token.decimals) for symbol, token in tokens_of(settings.solana).items())
 
     def prepare(self) -> None:
         """Load and open what nearly every call needs, as far as that goes without the network.
@@ -74,6 +85,17 @@ class Engine:
         self.redis.open()
         self.order_queue.open()
         self.connections.open()
+
+    def prepare_to_swap(self) -> None:
+        """Prepare for executions: a wallet that cannot pay must stop the start, not the first order.
+
+        Raises:
+            WalletKeyError: the wallet's key is no key.
+            ResourceUnavailable: Secrets Manager does not give it.
+        """
+        self.prepare()
+        if self.network is not None:
+            self.network.wallet()
 
     def migrate(self) -> list[str]:
         """Bring the database to the schema of this version; returns the names of the migrations applied."""
@@ -151,8 +173,22 @@ class Engine:
         )
 
     @cached_property
+    def network(self) -> "Network | None":
+        """The real cluster that orders are swapped on; None when they are swapped on the simulated venues."""
+        solana = self.settings.solana
+        if solana is None:
+            return None
+        # Only who swaps for real should pay for these; others need not even have them.
+        from chalicelib.venues.solana.network import connect
+
+        budget = Budget(store=SpendingStore(self.database), per_order=solana.max_per_order, per_day=solana.max_per_day)
+        return connect(solana, budget, self.clock)
+
+    @cached_property
     def venues(self) -> tuple[Venue, ...]:
         """Where orders are swapped, a line each; where two are equally good, the first one is chosen."""
+        if self.network is not None:
+            return self.network.venues
         return (
             raydium(self.simulation),
             meteora(self.simulation),
@@ -164,6 +200,8 @@ class Engine:
 
     @cached_property
     def chain(self) -> Chain:
+        if self.network is not None:
+            return self.network.chain
         return SimulatedChain(
             database=self.database,
             chance=self.chance,
