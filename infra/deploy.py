@@ -49,9 +49,10 @@ from infra.deployment import (
     plan_data,
     plan_deployment,
     resolve_settings,
+    swaps_for_real,
     with_public_host,
 )
-from infra.packaging import BUILD_ROOT, PROJECT, Package, PackagingError, build_package, load_package
+from infra.packaging import BUILD_ROOT, PROJECT, Package, PackagingError, Template, build_package, load_package
 
 __all__ = ["DeployError", "deploy", "deploy_data", "remove"]
 
@@ -87,10 +88,13 @@ def deploy(
         PackagingError: the package could not be built.
         DeployError: the deployment could not be made.
     """
-    package = package or build_package(PROJECT, BUILD_ROOT, target.stage, report)
     with _told_by_cloud(f"Deploying {target.stack} to {target.place}"):
         executor = Executor(target, report, Clock())
         previous = executor.previous(target.stack, reset)
+        if package is None:
+            # Whether it swaps for real may be as it was.
+            real = swaps_for_real(engine_parameters(target, _app_template(), environment, previous))
+            package = build_package(PROJECT, BUILD_ROOT, target.stage, report, real_venues=real)
         deployment = plan_deployment(target, package, executor.account(), environment, previous)
         _tell_kept(deployment, report)
         outputs = executor.carry_out(deployment)
@@ -109,7 +113,7 @@ def check_engine(target: Target, environment: Mapping[str, str], reset: Collecti
     """
     with _told_by_cloud(f"Looking at {target.stack} in {target.place}"):
         previous = Executor(target, lambda _: None, Clock()).previous(target.stack, reset)
-        engine_parameters(target, json.loads(APP_TEMPLATE.read_text()), environment, previous)
+        engine_parameters(target, _app_template(), environment, previous)
 
 
 def deploy_data(
@@ -143,6 +147,11 @@ def remove(target: Target, *, report: Report = lambda _: None) -> None:
         report(f"removing {target.stack}")
         executor.remove(target.stack)
         executor.remove_uploads(bucket_of(target, executor.account()), f"{target.stage}/")
+
+
+def _app_template() -> Template:
+    template: Template = json.loads(APP_TEMPLATE.read_text())
+    return template
 
 
 def _tell_kept(deployment: Deployment, report: Report) -> None:

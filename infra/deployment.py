@@ -136,6 +136,7 @@ def plan_deployment(
         DeployError: a template parameter has no value, or one that the functions would refuse to start with.
     """
     parameters = engine_parameters(target, package.template, environment, previous, package.archive_digest)
+    _check_package(target, package, parameters)
     template = adapt_for_emulator(package.template, parameters) if target.emulated else package.template
     if parameters.get("AuthMode") == "open":
         template = without_authorizer(template)
@@ -396,6 +397,24 @@ def _refuse_open_access(target: Target, parameters: Mapping[str, str]) -> None:
             f"AUTH_MODE=open would let whoever reaches {target.stack} see and place everybody's orders. Set "
             "AUTH_MODE=jwt, AUTH_ISSUER and AUTH_AUDIENCE; or say that you want it: "
             f"python -m infra.deploy --stage {target.stage} --open-to-all {target.stage}"
+        )
+
+
+def swaps_for_real(parameters: Mapping[str, str]) -> bool:
+    """Say whether an engine with these parameters swaps on the real venues."""
+    return parameters.get("UseRealDevnet") == "true"
+
+
+def _check_package(target: Target, package: Package, parameters: Mapping[str, str]) -> None:
+    """Refuse a package whose functions could not start with these parameters.
+
+    Raises:
+        DeployError: they swap for real, and what that needs is not in it.
+    """
+    if swaps_for_real(parameters) and not package.real_venues:
+        raise DeployError(
+            "USE_REAL_DEVNET=true, but the package was built without what the real venues need. Build it again: "
+            f"USE_REAL_DEVNET=true make package STAGE={target.stage}"
         )
 
 

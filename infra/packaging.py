@@ -4,7 +4,7 @@
 cache is keyed by the code too, so that every edit would download everything again, and it ships no compiled code, so
 that every cold start compiles.
 The dependencies are therefore installed once into a folder of their own and handed to Chalice as ``vendor``, and
-bytecode is added to the zip.
+bytecode is added to the zip. With ``USE_REAL_DEVNET=true`` what the real venues need is among them, and not otherwise.
 """
 
 import argparse
@@ -35,6 +35,10 @@ TEMPLATE, ARCHIVE = "sam.json", "deployment.zip"
 """What Chalice calls the two files of a package."""
 SOURCES = ("app.py", "chalicelib", ".chalice")
 """What Chalice packages; ``chalicelib`` and ``.chalice`` are folders."""
+REQUIREMENTS, REAL_VENUES = "requirements.txt", "requirements-solana.txt"
+"""What always ships, and what the real venues need besides."""
+OF_REAL_VENUES = "solders/"
+"""How names begin in a package that can swap for real."""
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", "deployments", "deployed", "venv")
 EMULATED_STAGES = frozenset({"local", "localstack"})
 LAMBDA_PYTHONS = ((3, 12), (3, 13))
@@ -44,6 +48,8 @@ MANYLINUX = ("manylinux2014", "manylinux_2_28")
 LAMBDA_FOLDER = "/var/task"
 """Where Lambda unpacks the package; tracebacks name files there."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+LARGEST_UNZIPPED = 250 * 1024 * 1024
+"""In bytes: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
 class PackagingError(Exception):
@@ -58,10 +64,17 @@ class Package:
     archive: Path
     archive_digest: str
     """SHA-256 of the zip's contents: the same code gives the same digest."""
+    real_venues: bool = False
+    """Whether it can swap for real."""
 
 
 def build_package(
-    project: Path, build_root: Path, stage: str, report: Callable[[str], None] = lambda _: None
+    project: Path,
+    build_root: Path,
+    stage: str,
+    report: Callable[[str], None] = lambda _: None,
+    *,
+    real_venues: bool = False,
 ) -> Package:
     """Package the project for a stage, or return the previous package when nothing has changed.
 
@@ -70,24 +83,27 @@ def build_package(
         build_root: Where build folders and caches are kept; two builds of a stage wait for each other.
         stage: A stage of ``.chalice/config.json``.
         report: Gets a line for each step that takes time.
+        real_venues: Whether what the real venues need is to be in it.
 
     Raises:
-        PackagingError: a source is missing, a dependency cannot be had, or Chalice refuses.
+        PackagingError: a source is missing, a dependency cannot be had, Chalice refuses, or it is too large for Lambda.
     """
-    _check_sources(project)
+    requirements = requirements_of(project, real_venues=real_venues)
+    _check_sources(project, requirements)
     _check_python(stage)
     build = build_root / stage
     with _exclusively(build):
         out, record = build / "out", build / "inputs"
-        inputs = inputs_digest(project, stage)
+        inputs = inputs_digest(project, stage, real_venues=real_venues)
         if not (record.exists() and record.read_text() == inputs and (out / ARCHIVE).exists()):
             # Whoever is interrupted while building must not leave the record of a whole package.
             record.unlink(missing_ok=True)
-            dependencies = _install_dependencies(project / "requirements.txt", build_root, stage, report)
+            dependencies = _install_dependencies(project, requirements, build_root, stage, report)
             _copy_sources(project, build, stage, dependencies)
             report("packaging")
             _run_chalice(project, build, stage)
             add_bytecode(out / ARCHIVE)
+            _check_size(out / ARCHIVE)
             record.write_text(inputs)
         return load_package(out)
 
@@ -105,7 +121,43 @@ def load_package(folder: Path) -> Package:
         template=json.loads((folder / TEMPLATE).read_text()),
         archive=folder / ARCHIVE,
         archive_digest=hashlib.sha256((folder / ARCHIVE).read_bytes()).hexdigest(),
+        real_venues=_has_real_venues(folder / ARCHIVE),
     )
+
+
+def wants_real_venues(environment: Mapping[str, str]) -> bool:
+    """Say whether a package is to swap for real: all that packaging has to know of the settings.
+
+    Raises:
+        PackagingError: it is neither said to nor not to.
+    """
+    value = environment.get("USE_REAL_DEVNET", "").strip().lower() or "false"
+    if value not in ("true", "false"):
+        raise PackagingError(f"USE_REAL_DEVNET={value!r} cannot be used: allowed is one of true, false")
+    return value == "true"
+
+
+def requirements_of(project: Path, *, real_venues: bool) -> list[Path]:
+    """Return the locks of what ships."""
+    return [project / REQUIREMENTS, *([project / REAL_VENUES] if real_venues else [])]
+
+
+def unzipped_size(archive: Path) -> int:
+    """Return how many bytes a zip holds, which is what Lambda limits."""
+    with zipfile.ZipFile(archive) as built:
+        return sum(entry.file_size for entry in built.infolist())
+
+
+def _has_real_venues(archive: Path) -> bool:
+    with zipfile.ZipFile(archive) as built:
+        return any(name.startswith(OF_REAL_VENUES) for name in built.namelist())
+
+
+def _check_size(archive: Path) -> None:
+    if (size := unzipped_size(archive)) > LARGEST_UNZIPPED:
+        raise PackagingError(
+            f"The package is too large: {size:,} bytes unzipped, and Lambda takes {LARGEST_UNZIPPED:,}."
+        )
 
 
 def package_template(project: Path, stage: str) -> Template:
@@ -142,12 +194,12 @@ def stage_config(config: dict[str, Any], stage: str) -> dict[str, Any]:
     return {**config, "stages": {**stages, stage: {**stages[stage], "lambda_architecture": architecture}}}
 
 
-def inputs_digest(project: Path, stage: str) -> str:
+def inputs_digest(project: Path, stage: str, *, real_venues: bool = False) -> str:
     """Return a digest of all that decides what the package contains."""
     digest = hashlib.sha256()
     digest.update(f"{stage} {sys.version} {platform.platform()}".encode())
     digest.update(Path(__file__).read_bytes())
-    files = [project / "requirements.txt", project / "infra" / "app.json"]
+    files = [*requirements_of(project, real_venues=real_venues), project / "infra" / "app.json"]
     for source in SOURCES:
         files += sorted(_shipped_files(project / source))
     for file in files:
@@ -167,10 +219,10 @@ def _shipped_files(source: Path) -> Iterator[Path]:
         yield from (Path(folder, file) for file in files if file not in ignored)
 
 
-def _check_sources(project: Path) -> None:
-    for needed in (*SOURCES, "requirements.txt", "infra/app.json"):
-        if not (project / needed).exists():
-            raise PackagingError(f"{project / needed} is missing.")
+def _check_sources(project: Path, requirements: Sequence[Path]) -> None:
+    for needed in (*(project / source for source in SOURCES), *requirements, project / "infra" / "app.json"):
+        if not needed.exists():
+            raise PackagingError(f"{needed} is missing.")
 
 
 def _check_python(stage: str) -> None:
@@ -191,11 +243,14 @@ def _exclusively(build: Path) -> Iterator[None]:
         yield
 
 
-def _install_dependencies(requirements: Path, build_root: Path, stage: str, report: Callable[[str], None]) -> Path:
+def _install_dependencies(
+    project: Path, requirements: Sequence[Path], build_root: Path, stage: str, report: Callable[[str], None]
+) -> Path:
     """Install what ships besides our code, once for each lock, Python and platform."""
-    config = json.loads((requirements.parent / ".chalice" / "config.json").read_text())
+    config = json.loads((project / ".chalice" / "config.json").read_text())
     target = wheel_target(config, stage)
-    key = hashlib.sha256("\0".join([requirements.read_text(), sys.version, *target]).encode()).hexdigest()[:16]
+    locks = [lock.read_text() for lock in requirements]
+    key = hashlib.sha256("\0".join([*locks, sys.version, *target]).encode()).hexdigest()[:16]
     folder = build_root / "dependencies" / key
     if folder.exists():
         return folder
@@ -223,12 +278,13 @@ def wheel_target(config: dict[str, Any], stage: str, python: tuple[int, int] = s
     return options
 
 
-def install_command(requirements: Path, folder: Path, target: Sequence[str]) -> list[str]:
+def install_command(requirements: Sequence[Path], folder: Path, target: Sequence[str]) -> list[str]:
     """Return pip's call: ready-made wheels of what is locked, and nothing that they ask for besides."""
     return [
         *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"),
         *("--no-deps", "--no-compile", "--only-binary", ":all:", *target),
-        *("--target", str(folder), "--requirement", str(requirements)),
+        *("--target", str(folder)),
+        *(option for lock in requirements for option in ("--requirement", str(lock))),
     ]
 
 
@@ -341,9 +397,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stage", required=True, help="a stage of .chalice/config.json, such as prod")
     options = parser.parse_args(arguments)
     try:
-        package = build_package(PROJECT, BUILD_ROOT, options.stage, print)
+        real_venues = wants_real_venues(os.environ)
+        package = build_package(PROJECT, BUILD_ROOT, options.stage, print, real_venues=real_venues)
     except PackagingError as error:
         return failed(error)
+    print(f"{unzipped_size(package.archive):,} bytes unzipped, of {LARGEST_UNZIPPED:,} that Lambda takes")
     for file in (package.archive.with_name(TEMPLATE), package.archive):
         print(f"{file}  {file.stat().st_size:,} bytes  sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}")
     return 0

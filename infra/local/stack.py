@@ -226,7 +226,11 @@ class Stack:
         started = time.monotonic()
         try:
             package = build_package(
-                self._project, self._project / ".local" / "build", STAGE, lambda line: self._progress(line, None)
+                self._project,
+                self._project / ".local" / "build",
+                STAGE,
+                lambda line: self._progress(line, None),
+                real_venues=self._settings.solana is not None,
             )
         except PackagingError as error:
             raise StackError(str(error)) from error

@@ -14,6 +14,7 @@ from infra.packaging import (
     build_package,
     install_command,
     load_package,
+    requirements_of,
     wheel_target,
 )
 
@@ -24,6 +25,7 @@ AARCH64 = 183
 """``e_machine`` of an ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html"""
 NEEDED = ("psycopg_binary", "msgspec")
 """What ships compiled; without psycopg's own the engine would look for a libpq that Lambda does not have."""
+NEEDED_FOR_REAL_VENUES = (*NEEDED, "solders")
 
 
 def machines(contents):
@@ -31,22 +33,25 @@ def machines(contents):
     return {name: int.from_bytes(head[18:20], "little") for name, head in contents.items() if head.startswith(ELF)}
 
 
-def assert_built_for_arm64(contents):
+def assert_built_for_arm64(contents, needed=NEEDED):
     compiled = machines(contents)
-    assert {needed for needed in NEEDED if any(name.startswith(f"{needed}/") for name in compiled)} == set(NEEDED)
+    assert {name for name in needed if any(file.startswith(f"{name}/") for file in compiled)} == set(needed)
     assert set(compiled.values()) == {AARCH64}
 
 
+@pytest.mark.parametrize("real_venues", [False, True], ids=["simulated", "real"])
 @pytest.mark.parametrize("python", LAMBDA_PYTHONS, ids=lambda python: ".".join(map(str, python)))
-def test_what_ships_is_to_be_had_for_arm64(tmp_path, python):
+def test_what_ships_is_to_be_had_for_arm64(tmp_path, python, real_venues):
     config = json.loads((PROJECT / ".chalice" / "config.json").read_text())
-    install = install_command(PROJECT / "requirements.txt", tmp_path, wheel_target(config, "prod", python))
+    locks = requirements_of(PROJECT, real_venues=real_venues)
+    install = install_command(locks, tmp_path, wheel_target(config, "prod", python))
 
     installed = subprocess.run(install, capture_output=True, text=True, check=False)
 
     assert installed.returncode == 0, installed.stderr
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert_built_for_arm64({path.relative_to(tmp_path).as_posix(): path.read_bytes()[:20] for path in files})
+    heads = {path.relative_to(tmp_path).as_posix(): path.read_bytes()[:20] for path in files}
+    assert_built_for_arm64(heads, NEEDED_FOR_REAL_VENUES if real_venues else NEEDED)
     # A module for another Python would be found by none.
     tag = f"cpython-{python[0]}{python[1]}-aarch64-linux-gnu"
     assert [

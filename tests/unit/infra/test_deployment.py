@@ -1,6 +1,7 @@
 """What a deployment will be, decided before anything is touched."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -520,3 +521,13 @@ def test_a_shell_that_names_some_of_the_real_settings_leaves_the_others_as_they_
     resolved = resolve_settings({"USE_REAL_DEVNET": "True", "SOLANA_CLUSTER": "Mainnet-Beta", **ENVIRONMENT})
 
     assert real_parameters(resolved, previous=before) == before
+
+
+def test_a_package_that_cannot_swap_for_real_is_not_deployed_to_do_so():
+    template = {**TEMPLATE, "Parameters": {**TEMPLATE["Parameters"], **SOLANA}}
+
+    with pytest.raises(DeployError, match="USE_REAL_DEVNET=true make package STAGE=prod"):
+        plan_deployment(Target(stage="prod"), package(template), "1", IN_A_SECRET)
+    able = replace(package(template), real_venues=True)
+    assert plan_deployment(Target(stage="prod"), able, "1", IN_A_SECRET).parameters["UseRealDevnet"] == "true"
+    plan_deployment(Target(stage="prod"), able, "1", {**IN_A_SECRET, "USE_REAL_DEVNET": "false"})

@@ -1,5 +1,6 @@
 """From the source tree to the package: what decides its contents, and what is added to it."""
 
+import hashlib
 import json
 import marshal
 import platform
@@ -23,6 +24,8 @@ from infra.packaging import (
     load_package,
     main,
     stage_config,
+    unzipped_size,
+    wants_real_venues,
     wheel_target,
 )
 
@@ -34,7 +37,7 @@ def project(tmp_path):
     """A source tree with everything a package is made of."""
     for folder in ("chalicelib", ".chalice", "infra"):
         (tmp_path / folder).mkdir()
-    for file in ("app.py", "requirements.txt", "chalicelib/engine.py", "infra/app.json"):
+    for file in ("app.py", "requirements.txt", "requirements-solana.txt", "chalicelib/engine.py", "infra/app.json"):
         (tmp_path / file).write_text("1")
     (tmp_path / ".chalice" / "config.json").write_text(json.dumps(CONFIG))
     return tmp_path
@@ -80,11 +83,13 @@ def test_wheels_are_for_the_python_that_packages_unless_another_is_asked_for():
 
 
 def test_nothing_is_installed_that_is_not_locked_and_nothing_is_built_here(tmp_path):
-    command = install_command(tmp_path / "requirements.txt", tmp_path / "packages", ["--platform", "any"])
+    locks = [tmp_path / "requirements.txt", tmp_path / "requirements-solana.txt"]
+    command = install_command(locks, tmp_path / "packages", ["--platform", "any"])
 
     assert command[1:4] == ["-m", "pip", "install"]
     assert {"--no-deps", "--only-binary", "--platform"} <= set(command)
-    assert command[-4:] == ["--target", f"{tmp_path}/packages", "--requirement", f"{tmp_path}/requirements.txt"]
+    assert command[-6:-4] == ["--target", f"{tmp_path}/packages"]
+    assert command[-4:] == [word for lock in locks for word in ("--requirement", str(lock))]
 
 
 def test_bytecode_that_is_there_is_kept(tmp_path):
@@ -114,6 +119,17 @@ def test_a_change_of_any_source_makes_a_new_package(project, file):
     (project / file).write_text("2")
 
     assert inputs_digest(project, "local") != before
+
+
+def test_what_the_real_venues_need_makes_another_package_of_those_that_have_it_only(project):
+    def digests():
+        return [inputs_digest(project, "local", real_venues=real) for real in (False, True)]
+
+    simulated, real = digests()
+    (project / "requirements-solana.txt").write_text("2")
+
+    assert simulated != real
+    assert [before == after for before, after in zip((simulated, real), digests(), strict=True)] == [True, False]
 
 
 @pytest.mark.parametrize(("old", "new"), [("routing", "paths"), ("routing/router.py", "router.py")])
@@ -179,13 +195,46 @@ def test_the_same_contents_give_the_same_bytes(tmp_path):
 
 def test_a_package_that_was_built_before_is_what_its_folder_holds(tmp_path):
     (tmp_path / TEMPLATE).write_text('{"Resources": {}}')
-    (tmp_path / ARCHIVE).write_bytes(b"code")
+    built = archive(tmp_path / ARCHIVE, app="X = 1")
 
     package = load_package(tmp_path)
 
     assert package.template == {"Resources": {}}
-    assert package.archive.read_bytes() == b"code"
-    assert package.archive_digest == "5694d08a2e53ffcae0c3103e5ad6f6076abd960eb1f8a56577040bc1028f702b"
+    assert package.archive == built
+    assert package.archive_digest == hashlib.sha256(built.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("module", ["solders__keypair", "chalicelib__venues__raydium"])
+def test_a_package_can_swap_for_real_if_it_has_what_that_needs(tmp_path, module):
+    (tmp_path / TEMPLATE).write_text("{}")
+    archive(tmp_path / ARCHIVE, **{module: ""})
+
+    assert load_package(tmp_path).real_venues is module.startswith("solders")
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [({}, False), ({"USE_REAL_DEVNET": ""}, False), ({"USE_REAL_DEVNET": "False"}, False)]
+    + [({"USE_REAL_DEVNET": value}, True) for value in ("true", " True ")],
+)
+def test_the_environment_says_whether_a_package_swaps_for_real(environment, wanted):
+    assert wants_real_venues(environment) is wanted
+
+
+def test_what_says_neither_is_refused():
+    with pytest.raises(PackagingError, match=r"USE_REAL_DEVNET='maybe' cannot be used: allowed is one of true, false"):
+        wants_real_venues({"USE_REAL_DEVNET": "maybe"})
+
+
+def test_a_package_that_lambda_would_not_take_is_refused(tmp_path, monkeypatch):
+    path = archive(tmp_path / ARCHIVE, app="X = 1", chalicelib__engine="Y = 2")
+    assert unzipped_size(path) == 10
+
+    monkeypatch.setattr(packaging, "LARGEST_UNZIPPED", 10)
+    packaging._check_size(path)
+    monkeypatch.setattr(packaging, "LARGEST_UNZIPPED", 9)
+    with pytest.raises(PackagingError, match="10 bytes unzipped, and Lambda takes 9"):
+        packaging._check_size(path)
 
 
 @pytest.mark.parametrize("missing", [TEMPLATE, ARCHIVE])
@@ -208,15 +257,24 @@ def test_a_python_that_lambda_should_not_run_packages_nothing_for_aws(project, t
         build_package(project, tmp_path / "build", "prod")
 
 
-def test_the_command_says_where_the_package_is_and_what_names_it(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("real", [True, False])
+def test_the_command_says_where_the_package_is_and_what_names_it(tmp_path, monkeypatch, capsys, real):
     (tmp_path / TEMPLATE).write_text("{}")
-    (tmp_path / ARCHIVE).write_bytes(b"code")
-    monkeypatch.setattr(packaging, "build_package", lambda _project, _root, stage, _report: load_package(tmp_path))
+    built = archive(tmp_path / ARCHIVE, app="X = 1")
+
+    def build(_project, _root, stage, _report, *, real_venues):
+        assert (stage, real_venues) == ("prod", real)
+        return load_package(tmp_path)
+
+    monkeypatch.setattr(packaging, "build_package", build)
+    monkeypatch.setenv("USE_REAL_DEVNET", str(real).lower())
 
     assert main(["--stage", "prod"]) == 0
-    template, archive = capsys.readouterr().out.splitlines()
+    size, template, code = capsys.readouterr().out.splitlines()
+    assert size == "5 bytes unzipped, of 262,144,000 that Lambda takes"
     assert template.startswith(f"{tmp_path / TEMPLATE}  2 bytes  sha256 ")
-    assert archive == f"{tmp_path / ARCHIVE}  4 bytes  sha256 {load_package(tmp_path).archive_digest}"
+    digest = load_package(tmp_path).archive_digest
+    assert code == f"{tmp_path / ARCHIVE}  {built.stat().st_size} bytes  sha256 {digest}"
 
 
 def test_the_command_says_why_nothing_was_built(capsys):
