@@ -1,7 +1,8 @@
 """``make bench``: measure the engine on servers of its own and print the figures.
 
-``throughput`` (unless said otherwise): how many orders a minute the slots carry. ``book``: what looking at a million
-waiting orders costs. ``crossing``: how soon an order follows a price. ``burst``: ten thousand orders follow one price.
+``throughput`` (unless said otherwise): how many orders a minute the slots carry, and with it ``imports``: what the real
+venues add to a cold start. ``book``: what looking at a million waiting orders costs. ``crossing``: how soon an order
+follows a price. ``burst``: ten thousand orders follow one price.
 """
 
 import argparse
@@ -12,13 +13,14 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.book import measure_book, show_book, show_plans
+from bench.imports import measure_imports, show_imports
 from bench.throughput import EXECUTING_AT_ONCE, measure_throughput, show
 from bench.waiting import measure_burst, measure_crossing, show_burst, show_crossing
 from infra.local.processes import StackError
 from infra.local.stack import OWN_SERVERS, PROJECT, Stack
 from infra.packaging import build_package
 
-PARTS = ("throughput", "book", "crossing", "burst")
+PARTS = ("imports", "throughput", "book", "crossing", "burst")
 ORDERS = 200
 WARM_UP = 60
 # The documented delays, no limits, and fresh numbers; never the servers that somebody works with.
@@ -41,10 +43,12 @@ def main() -> int:
     options = arguments.parse_args()
     parts = PARTS if options.part == "all" else (options.part,)
     console = Console()
+    if {"imports", "throughput"} & set(parts):
+        show_imports(console, measure_imports())
     try:
         if "book" in parts:
             _run_book(console, with_plans=options.plans)
-        if set(parts) - {"book"}:
+        if set(parts) - {"book", "imports"}:
             _run_on_stack(console, parts, options.orders)
     except StackError as error:
         console.print(str(error), style="red", markup=False)

@@ -39,9 +39,9 @@ def test_parts_are_made_once_and_need_no_server_to_be_made():
     assert isinstance(made.connections, ManagementApi)
 
 
-def modules_of_a_process(handler):
-    """Return what is loaded in a Lambda process that will call ``handler``, once it has started."""
-    code = "import app, json, sys; print(json.dumps(sorted(sys.modules)))"
+def modules_of_a_process(handler, then="None"):
+    """Return what is loaded in a Lambda process that will call ``handler``, once it has started, and done a thing."""
+    code = f"import app, json, sys; from app import engine; {then}; print(json.dumps(sorted(sys.modules)))"
     settings = {"AWS_LAMBDA_FUNCTION_NAME": "a-function", "_HANDLER": handler, "AWS_DEFAULT_REGION": "us-east-1"}
     settings |= {**dict.fromkeys(SET_BY_THE_TEMPLATE, "http://127.0.0.1:1"), "AUTH_MODE": "open"}
     settings |= {"PATH": os.environ["PATH"]}
@@ -59,6 +59,16 @@ def test_a_process_loads_what_checks_tokens_only_if_it_is_the_authorizers():
     assert for_all_else <= set(another)
     assert not for_all_else & set(authorizer)
     assert not for_tokens & set(another)
+
+
+@pytest.mark.parametrize("handler", ["app.app", "app.execute_order", "app.settle_orders", "app.watch_market"])
+def test_with_the_simulated_venues_a_process_loads_nothing_of_the_real_ones(handler):
+    loaded = set(modules_of_a_process(handler, then="engine().executor, engine().settlement, engine().market_watch"))
+
+    assert "chalicelib.venues.simulated.chain" in loaded
+    assert not [name for name in loaded if name.split(".")[0] in ("solders", "jsonalias")]
+    real = ("chalicelib.venues.raydium", "chalicelib.venues.meteora", "chalicelib.venues.solana")
+    assert not [name for name in loaded if name.startswith(real)]
 
 
 @pytest.fixture
