@@ -102,7 +102,7 @@ class SwapSigner:
 
 
 def price_budget(units: int, recent_fees: Sequence[int], most: int) -> ComputeBudget:
-    """Return what to pay for ``units``: what three of four others paid of late, and ``most`` lamports at most.
+    """Return what to pay for ``units``: what was enough in three of four recent slots, and ``most`` lamports at most.
 
     Args:
         units: Compute units that are asked for.
@@ -110,5 +110,5 @@ def price_budget(units: int, recent_fees: Sequence[int], most: int) -> ComputeBu
         most: Lamports.
     """
     ranked = sorted(recent_fees)
-    price = ranked[len(ranked) * 3 // 4] if ranked else 0
+    price = ranked[divide_up(len(ranked) * 3, 4) - 1] if ranked else 0
     return ComputeBudget(units=units, price=min(price, most * MICRO_LAMPORTS // units))

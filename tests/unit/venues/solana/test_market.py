@@ -1,12 +1,11 @@
 """Finding the pools of the real venues, and reading them."""
 
 import base64
-import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.resources.solana_rpc import Account, RpcRefused, RpcUnavailable
+from chalicelib.resources.solana_rpc import RpcRefused, RpcUnavailable
 from chalicelib.venues.solana.market import FOUND_SECONDS, MOST_POOLS, NOT_FOUND_SECONDS, REREAD_SECONDS, SolanaMarket
 from chalicelib.venues.solana.pool import CLOCK
 from chalicelib.venues.venue import SwapRefused, VenueUnavailable
@@ -21,6 +20,7 @@ from tests.unit.venues.measured_swaps import (
     meteora_accounts,
     raydium_accounts,
 )
+from tests.unit.venues.solana.cluster import A_TIME, Cluster, an_address
 
 SWAP = RAYDIUM_SWAPS[0]
 PAIR = frozenset({SWAP["inputMint"], SWAP["outputMint"]})
@@ -28,56 +28,12 @@ ANOTHER_SWAP = METEORA_SWAPS[0]
 ANOTHER_PAIR = frozenset({ANOTHER_SWAP["inputMint"], ANOTHER_SWAP["outputMint"]})
 OPEN_TIME = 373
 LP_SUPPLY = 333
-A_TIME = 1_800_000_045
 REFUSED = RpcRefused("getProgramAccounts", -32010, "excluded from account secondary indexes", None)
-
-
-class Cluster:
-    """What the chain holds, and what it was asked."""
-
-    def __init__(self) -> None:
-        clock = struct.pack("<QqQQq", 7, 0, 1, 1, A_TIME)
-        self.holds = {CLOCK: Account("Sysvar1111111111111111111111111111111111111", 1, clock)}
-        self.holds |= raydium_accounts(SWAP) | meteora_accounts(ANOTHER_SWAP)
-        self.asked: list[str] = []
-        self.refuses: Exception | None = None
-        self.finds = True
-
-    def program_accounts(self, queries):
-        self.asked.append("find")
-        if self.refuses:
-            raise self.refuses
-        return [
-            [(address, account) for address, account in self.holds.items() if self.finds and matches(account, query)]
-            for query in queries
-        ]
-
-    def accounts(self, addresses):
-        self.asked.append("read")
-        assert len(set(addresses)) == len(addresses)
-        return [self.holds.get(address) for address in addresses]
-
-
-def matches(account, query):
-    def is_at(offset, mint):
-        return account.data[offset : offset + 32] == bytes_of(mint)
-
-    return (
-        account.owner == query.program
-        and len(account.data) == query.size
-        and all(is_at(offset, mint) for offset, mint in query.at)
-    )
-
-
-def bytes_of(address):
-    from solders.pubkey import Pubkey
-
-    return bytes(Pubkey.from_string(address))
 
 
 @pytest.fixture
 def cluster():
-    return Cluster()
+    return Cluster(raydium_accounts(SWAP), meteora_accounts(ANOTHER_SWAP))
 
 
 @pytest.fixture
@@ -132,17 +88,14 @@ def test_pools_are_looked_for_again_after_a_while_and_sooner_where_there_was_non
 
 
 def test_of_many_pools_the_deepest_are_read(market, cluster):
-    from solders.pubkey import Pubkey
-
     original = cluster.holds[SWAP["pool"]]
     for depth in range(1, MOST_POOLS + 3):
-        address = str(Pubkey.from_bytes(bytes([depth] * 32)))
-        cluster.holds[address] = altered(original, LP_SUPPLY, "<Q", depth)
+        cluster.holds[an_address(depth)] = altered(original, LP_SUPPLY, "<Q", depth)
     del cluster.holds[SWAP["pool"]]
 
     found = pools_in(market.read([PAIR]))
 
-    assert found == [str(Pubkey.from_bytes(bytes([depth] * 32))) for depth in range(MOST_POOLS + 2, 2, -1)]
+    assert found == [an_address(depth) for depth in range(MOST_POOLS + 2, 2, -1)]
 
 
 def test_a_pool_that_opens_later_is_known_but_takes_no_swaps_until_the_chains_own_clock_says_so(market, cluster, clock):
@@ -158,7 +111,7 @@ def test_a_pool_that_opens_later_is_known_but_takes_no_swaps_until_the_chains_ow
 @pytest.mark.parametrize("refuses", [None, REFUSED])
 def test_pools_that_operators_name_are_used_besides_those_that_are_found(cluster, clock, refuses):
     cluster.finds, cluster.refuses = False, refuses
-    nobodys = "11111111111111111111111111111112"
+    nobodys = an_address(9)
     market = SolanaMarket(
         rpc=cluster, amms=(RAYDIUM, METEORA), known_pools=(SWAP["pool"], ANOTHER_SWAP["pool"], nobodys), clock=clock
     )
@@ -201,5 +154,5 @@ def test_a_pool_that_is_gone_is_refused(market, cluster):
 
     assert snapshot.pool("raydium", SWAP["pool"]).address == SWAP["pool"]
     with pytest.raises(SwapRefused, match="does not exist"):
-        snapshot.pool("raydium", "11111111111111111111111111111112")
+        snapshot.pool("raydium", an_address(9))
     assert base64.b64decode(SWAP["poolData"]) == cluster.holds[SWAP["pool"]].data
