@@ -22,7 +22,6 @@ Stood in for:
 """
 
 import hashlib
-import json
 import os
 import re
 import threading
@@ -43,7 +42,11 @@ from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, SimulatedTransactionInfo, TransactionMetadata
-from solders.transaction_status import TransactionErrorInstructionError
+from solders.transaction_status import (
+    InstructionErrorCustom,
+    TransactionErrorInstructionError,
+    TransactionErrorInsufficientFundsForRent,
+)
 
 from tests.solana.accounts import (
     ASSOCIATED_TOKEN_PROGRAM,
@@ -178,6 +181,9 @@ class Ledger:
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
         self.slot, self.height = _FIRST_SLOT, _FIRST_SLOT - _EMPTY_SLOTS
+        self.first_height = self.height
+        self.slots: dict[int, int] = {}
+        """The slot of the block at each height."""
         self.sent: dict[str, Sent] = {}
         self.landings: dict[str, Landing] = {}
         """By signature, in the order in which they landed."""
@@ -233,6 +239,7 @@ class Ledger:
                     self._deliver(sent)
 
     def _start_block(self) -> None:
+        self.slots[self.height] = self.slot
         self._last_valid[self.blockhash()] = self.height + self.valid_blocks
         self.svm.set_clock(Clock(self.slot, 0, self.epoch, self.epoch + 1, int(self.unix_timestamp)))
 
@@ -255,13 +262,31 @@ class Ledger:
 
     # Transactions
 
+    @staticmethod
+    def read(payload: bytes) -> VersionedTransaction:
+        """Read a transaction's bytes.
+
+        Raises:
+            TransactionRefused: if they are none that this ledger understands.
+        """
+        if len(payload) > _LARGEST_TRANSACTION:
+            raise TransactionRefused(f"{len(payload)} bytes: a transaction has at most {_LARGEST_TRANSACTION}")
+        try:
+            transaction = VersionedTransaction.from_bytes(payload)
+            transaction.sanitize()
+        except Exception as error:
+            raise TransactionRefused(f"not a transaction: {error}") from error
+        if isinstance(transaction.message, MessageV0) and transaction.message.address_table_lookups:
+            raise TransactionRefused("this ledger has no address lookup tables")
+        return transaction
+
     def send(self, payload: bytes) -> Sent:
         """Take a signed transaction for the coming blocks.
 
         Raises:
             TransactionRefused: if no leader would take it, whatever the state of the chain is.
         """
-        transaction = _read(payload)
+        transaction = self.read(payload)
         if not all(transaction.verify_with_results()):
             raise TransactionRefused("Transaction signature verification failure")
         signature = str(transaction.signatures[0])
@@ -307,12 +332,12 @@ class Ledger:
     def simulate(self, payload: bytes) -> Result:
         """Run a transaction and forget what it did. Its signatures and its blockhash are not looked at."""
         with self.lock:
-            return self._run(_read(payload), is_simulation=True)
+            return self._run(self.read(payload), is_simulation=True)
 
-    def confirmation(self, landing: Landing) -> str:
-        """How sure it is by now: processed, confirmed or finalized."""
+    def confirmation(self, landing: Landing, height: int) -> str:
+        """How sure it is when the chain has got to a height: processed, confirmed or finalized."""
         slower = landing.sent.fault.blocks if isinstance(landing.sent.fault, SlowlyConfirmed) else 0
-        depth = self.height - landing.height - slower
+        depth = height - landing.height - slower
         if depth >= self.finalized_after:
             return "finalized"
         return "confirmed" if depth >= self.confirmed_after else "processed"
@@ -526,19 +551,6 @@ class Ledger:
         return address
 
 
-def _read(payload: bytes) -> VersionedTransaction:
-    if len(payload) > _LARGEST_TRANSACTION:
-        raise TransactionRefused(f"{len(payload)} bytes: a transaction has at most {_LARGEST_TRANSACTION}")
-    try:
-        transaction = VersionedTransaction.from_bytes(payload)
-        transaction.sanitize()
-    except Exception as error:
-        raise TransactionRefused(f"not a transaction: {error}") from error
-    if isinstance(transaction.message, MessageV0) and transaction.message.address_table_lookups:
-        raise TransactionRefused("this ledger has no address lookup tables")
-    return transaction
-
-
 def _memo(transaction: VersionedTransaction) -> tuple[str | None, int | None]:
     """The order that a transaction's memo says it is for, and which attempt at it."""
     message = transaction.message
@@ -610,13 +622,20 @@ def _result(outcome: Any, prepared: _Prepared) -> Result:
 
 def _error(outcome: FailedTransactionMetadata, prepared: _Prepared) -> Any:
     error = outcome.err()
-    written = json.loads(error.to_json())
+    if isinstance(error, TransactionErrorInsufficientFundsForRent):
+        return {"InsufficientFundsForRent": {"account_index": error.account_index}}
     if not isinstance(error, TransactionErrorInstructionError):
-        return written
-    index, detail = written
+        return _name(error)
+    index = error.index
+    detail = {"Custom": error.err.code} if isinstance(error.err, InstructionErrorCustom) else _name(error.err)
     swap = prepared.swap_index
     if swap is not None and index == swap and prepared.error:
         detail = prepared.error
     elif swap is not None and index > swap and prepared.effect:
         index -= 1
     return {"InstructionError": [index, detail]}
+
+
+def _name(error: Any) -> str:
+    """The name of an error that says nothing but its name."""
+    return str(error).rpartition(".")[2]

@@ -118,7 +118,7 @@ class AmmProgram(Protocol):
 class RaydiumCpmm:
     """Raydium's CPMM."""
 
-    units = 26_000
+    units = 35_000
 
     def __init__(self, program: str) -> None:
         self.program = Pubkey.from_string(program)
@@ -212,7 +212,7 @@ class _Fee(NamedTuple):
 class MeteoraDammV2:
     """Meteora's DAMM v2."""
 
-    units = 18_000
+    units = 30_000
 
     def __init__(self, program: str) -> None:
         self.program = Pubkey.from_string(program)
