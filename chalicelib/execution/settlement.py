@@ -22,8 +22,6 @@ from chalicelib.venues.venue import Chain, VenueUnavailable
 
 WATCH_SECONDS = 4.0
 """How long one call watches its batch before it gives back what has not landed."""
-LOOK_SECONDS = 0.2
-"""The pause between two looks; half of it is what a landed swap waits on average."""
 COME_BACK_SECONDS = 2.0
 
 
@@ -57,7 +55,7 @@ class Settlement:
         in_flight = {swap.tx_hash: InFlight(order, swap) for order, swap in self.store.in_flight(order_ids)}
         for order_id in set(order_ids) - {order.order_id for order, _ in in_flight.values()}:
             self._pass_on(order_id)
-        for _ in ticks(self.clock, every=LOOK_SECONDS, lasting=WATCH_SECONDS):
+        for _ in ticks(self.clock, every=self.chain.look_seconds, lasting=WATCH_SECONDS):
             self._look(in_flight)
             if not in_flight:
                 return {}

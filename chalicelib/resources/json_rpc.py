@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECT_SECONDS = 1.0
-READ_SECONDS = 3.0
+READ_SECONDS = 2.0
 """How long an endpoint may keep silent."""
-CALL_SECONDS = 5.0
+CALL_SECONDS = 3.0
 """How long one call may take with all the endpoints that it tries: functions have timeouts of their own."""
 REST_SECONDS = 1.0
 """How long an endpoint rests after its first failure; each further one in a row doubles it."""

@@ -204,10 +204,10 @@ class SolanaRpc:
     def send(self, transaction: bytes) -> None:
         """Hand a signed transaction in: that it was taken does not mean that it lands.
 
-        It is neither simulated by the node, which would refuse what a node that is ahead would take, nor sent again
-        by it: whoever has recorded the bytes sends them again.
+        The node does not simulate it: one that is behind would refuse what another would take. It goes on handing it
+        to leaders by itself for a while, which is as safe as sending the same bytes again.
         """
-        options = {**BASE64, "skipPreflight": True, "maxRetries": 0}
+        options = {**BASE64, "skipPreflight": True}
         try:
             self._one(Call("sendTransaction", [_text(transaction), options], _signature))
         except RpcRefused as refused:

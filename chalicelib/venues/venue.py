@@ -100,6 +100,10 @@ class Venue(Protocol):
 class Chain(Protocol):
     """Where signed transactions go."""
 
+    @property
+    def look_seconds(self) -> float:
+        """How long to wait between two looks; half of it is what a landed swap waits on average."""
+
     def submit(self, transaction: SignedTransaction) -> None:
         """Send a transaction; sending the same one again changes nothing.
 

@@ -208,6 +208,7 @@ class Counted:
 
 class CountedChain:
     def __init__(self, chain: Chain, ledger: SimulatedChain, fate: Fate) -> None:
+        self.look_seconds = ledger.look_seconds
         self.submit = fate.wrap("send swap", lambda transaction: chain.submit(ledger, transaction))
         self.statuses: Callable[[Collection[SignedTransaction]], Mapping[str, SwapStatus]] = fate.wrap(
             "look", ledger.statuses

@@ -55,6 +55,7 @@ class TroubledChain:
 
     def __init__(self, chain: Chain, *, lost: int = 0, error: Exception | None = None) -> None:
         self._chain = chain
+        self.look_seconds = chain.look_seconds
         self._lost = lost
         self._error = error
         self.blind = False

@@ -53,6 +53,7 @@ class SimulatedChain:
     faults: Faults
     latency: float
     clock: Clock
+    look_seconds: float = 0.2
 
     def submit(self, transaction: SignedTransaction) -> None:
         """Take a transaction in; one that could not land before it expires is ignored. See ``Chain.submit``."""
