@@ -12,15 +12,15 @@ from typing import Any
 from solders.transaction import VersionedTransaction
 
 from chalicelib.exact_json import encode_json
+from chalicelib.venues.solana.clusters import SPL_TOKEN, TOKEN_2022
+from chalicelib.venues.solana.token_programs import ASSOCIATED_TOKEN_PROGRAM
 
 SYSTEM = "11111111111111111111111111111111"
-SPL_TOKEN = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"  # noqa: S105 - a program's address
-TOKEN_2022 = "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb"  # noqa: S105
 CHAIN_PROGRAMS = {
     SYSTEM: "the System program",
     SPL_TOKEN: "the Token program",
     TOKEN_2022: "the Token-2022 program",
-    "ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL": "the Associated Token Account program",
+    ASSOCIATED_TOKEN_PROGRAM: "the Associated Token Account program",
     "ComputeBudget111111111111111111111111111111": "the Compute Budget program",
     "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr": "the Memo program",
 }

@@ -14,8 +14,7 @@ import msgspec
 from solders.transaction import VersionedTransaction
 
 from chalicelib.orders.tokens import EXACT
-
-WRAPPED_SOL = "So11111111111111111111111111111111111111112"
+from chalicelib.venues.solana.token_programs import WRAPPED_SOL
 
 
 class SentSwap(Protocol):

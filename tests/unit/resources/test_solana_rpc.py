@@ -484,6 +484,7 @@ def test_a_call_ends_when_its_time_is_over_however_many_nodes_are_left(node, oth
         rpc.block_height()
 
     assert other.requests == []
+    assert rpc.block_height().height == 999
 
 
 def test_an_answer_that_comes_in_drops_has_no_more_time_than_another(pair, node, clock, monkeypatch):

@@ -17,8 +17,9 @@ from solders.transaction import Transaction
 from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
 from chalicelib.resources.solana_rpc import BlockHeight, RpcRefused, RpcUnavailable, SignatureStatus, Statuses
 from chalicelib.venues.solana.chain import SolanaChain
-from chalicelib.venues.solana.failures import SPL_TOKEN, describe_error
-from chalicelib.venues.solana.fills import WRAPPED_SOL
+from chalicelib.venues.solana.clusters import SPL_TOKEN
+from chalicelib.venues.solana.failures import describe_error
+from chalicelib.venues.solana.token_programs import WRAPPED_SOL
 from chalicelib.venues.venue import VenueUnavailable
 from tests.builders import NOON
 from tests.clocks import StoppedClock
@@ -254,12 +255,13 @@ def test_a_swap_that_landed_with_an_error_failed_and_says_why(chain, rpc, confir
     assert rpc.methods == ["statuses"]
 
 
-def test_a_swap_that_landed_and_whose_balances_are_not_there_yet_is_looked_at_again(chain, rpc, clock):
+def test_a_swap_that_landed_and_whose_balances_are_not_there_yet_is_looked_at_again(chain, rpc, clock, log):
     rpc.recent["swap"] = status()
     clock.pass_time(3600)
     rpc.height = BlockHeight(slot=500, height=LAST_VALID + 1)
 
     assert chain.statuses([a_swap()]) == {}
+    assert log() == []
     rpc.moved["swap"] = SWAPPED
     assert chain.statuses([a_swap()])["swap"].outcome is SwapOutcome.LANDED
 
