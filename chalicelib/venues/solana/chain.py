@@ -21,7 +21,8 @@ from chalicelib.observability import logger
 from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
 from chalicelib.resources.solana_rpc import RpcRefused, RpcUnavailable, SignatureStatus, SolanaRpc
 from chalicelib.venues.solana.failures import describe_error
-from chalicelib.venues.solana.fills import SentSwap, read_moved
+from chalicelib.venues.solana.fills import read_moved
+from chalicelib.venues.solana.transaction import read_swap
 from chalicelib.venues.venue import VenueUnavailable
 
 FINAL = ("confirmed", "finalized")
@@ -37,8 +38,6 @@ class SolanaChain:
     """A cluster; see ``Chain``."""
 
     rpc: SolanaRpc
-    read_swap: Callable[[bytes], SentSwap]
-    """Reads a swap back from the bytes that were signed."""
     explorer_url: Callable[[str], str]
     """Says where people look a transaction up."""
     clock: Clock
@@ -121,7 +120,7 @@ class SolanaChain:
             if transaction is None:
                 continue
             try:
-                moved = read_moved(self.read_swap(swap.payload), swap.payload, transaction)
+                moved = read_moved(read_swap(swap.payload), swap.payload, transaction)
             except ValueError as unreadable:
                 # It has landed: whatever else, it must not be tried anew.
                 logger.error(f"swap {swap.tx_hash} landed, but what it moved cannot be read: {unreadable}")

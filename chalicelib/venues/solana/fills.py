@@ -8,37 +8,14 @@ There the other end tells: what the pool's vault gained or gave. Wrapped SOL kno
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from solders.transaction import VersionedTransaction
 
 from chalicelib.orders.tokens import EXACT
+from chalicelib.venues.solana.pool import RecordedSwap
 from chalicelib.venues.solana.token_programs import WRAPPED_SOL
-
-
-class SentSwap(Protocol):
-    """What our own bytes say of a swap: between which accounts it moves which tokens. All are addresses in base58."""
-
-    @property
-    def input_mint(self) -> str: ...
-
-    @property
-    def output_mint(self) -> str: ...
-
-    @property
-    def source(self) -> str:
-        """The token account that pays."""
-
-    @property
-    def destination(self) -> str:
-        """The token account that is paid."""
-
-    @property
-    def input_vault(self) -> str: ...
-
-    @property
-    def output_vault(self) -> str: ...
 
 
 class Moved(NamedTuple):
@@ -71,7 +48,7 @@ class _Transaction(msgspec.Struct, frozen=True):
     meta: _Meta
 
 
-def read_moved(swap: SentSwap, payload: bytes, transaction: dict[str, Any]) -> Moved:
+def read_moved(swap: RecordedSwap, payload: bytes, transaction: dict[str, Any]) -> Moved:
     """Read what a swap has moved from its bytes and what ``getTransaction`` answers for it.
 
     Raises:

@@ -16,7 +16,6 @@ from chalicelib.venues.solana.chain import SolanaChain
 from chalicelib.venues.solana.clusters import CLUSTERS, tokens_of
 from chalicelib.venues.solana.market import SolanaMarket
 from chalicelib.venues.solana.signing import Budget, SwapSigner
-from chalicelib.venues.solana.transaction import read_swap
 from chalicelib.venues.solana.venue import SolanaVenue
 from chalicelib.venues.solana.wallet import Wallet, read_wallet
 
@@ -51,7 +50,7 @@ def connect(settings: SolanaSettings, budget: Budget, clock: Clock) -> Network:
         rpc=rpc,
         wallet=wallet,
         venues=tuple(SolanaVenue(amm=amm, market=market, tokens=tokens, signer=signer) for amm in amms),
-        chain=SolanaChain(rpc=rpc, read_swap=read_swap, explorer_url=cluster.explorer_url, clock=clock),
+        chain=SolanaChain(rpc=rpc, explorer_url=cluster.explorer_url, clock=clock),
     )
 
 

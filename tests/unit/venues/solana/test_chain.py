@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import NamedTuple
 
 import pytest
 from solders.compute_budget import set_compute_unit_limit
@@ -34,43 +33,47 @@ VENUE_PROGRAM = address(90)
 TOKEN, OTHER_TOKEN = str(address(20)), str(address(21))
 SOURCE, DESTINATION = address(11), address(12)
 INPUT_VAULT, OUTPUT_VAULT = address(13), address(14)
+SWAP_BASE_INPUT = bytes.fromhex("8fbe5adac41e33de")
 LAST_VALID = 1000
 ENOUGH_TIME = timedelta(seconds=60)
 
 
-class Sent(NamedTuple):
-    input_mint: str
-    output_mint: str
-    source: str = str(SOURCE)
-    destination: str = str(DESTINATION)
-    input_vault: str = str(INPUT_VAULT)
-    output_vault: str = str(OUTPUT_VAULT)
+def accounts(*addresses, writable=False):
+    return [AccountMeta(each, is_signer=False, is_writable=writable) for each in addresses]
 
 
-def payload_of(nonce=0):
-    """Return the bytes of a transaction: budget, SOL, tokens, and the swap."""
-    accounts = [SOURCE, DESTINATION, INPUT_VAULT, OUTPUT_VAULT]
+def payload_of(input_mint, output_mint):
+    """Return the bytes of a transaction: budget, SOL, tokens, and a swap as Raydium's program takes it."""
+    authority, config, pool, observation = map(address, (91, 92, 93, 94))
+    token_program = Pubkey.from_string(SPL_TOKEN)
+    mints = Pubkey.from_string(input_mint), Pubkey.from_string(output_mint)
+    swap = [
+        AccountMeta(WALLET.pubkey(), is_signer=True, is_writable=False),
+        *accounts(authority, config),
+        *accounts(pool, SOURCE, DESTINATION, INPUT_VAULT, OUTPUT_VAULT, writable=True),
+        *accounts(token_program, token_program, *mints),
+        *accounts(observation, writable=True),
+    ]
     instructions = [
-        set_compute_unit_limit(60_000 + nonce),
+        set_compute_unit_limit(60_000),
         transfer(TransferParams(from_pubkey=WALLET.pubkey(), to_pubkey=SOURCE, lamports=1)),
-        Instruction(Pubkey.from_string(SPL_TOKEN), b"\x11", [AccountMeta(SOURCE, is_signer=False, is_writable=True)]),
-        Instruction(
-            VENUE_PROGRAM, b"swap", [AccountMeta(each, is_signer=False, is_writable=True) for each in accounts]
-        ),
+        Instruction(token_program, b"\x11", accounts(SOURCE, writable=True)),
+        Instruction(VENUE_PROGRAM, SWAP_BASE_INPUT + bytes(16), swap),
     ]
     message = Message.new_with_blockhash(instructions, WALLET.pubkey(), Hash.default())
     return bytes(Transaction([WALLET], message, Hash.default()))
 
 
-PAYLOAD = payload_of()
+PAYLOAD = payload_of(TOKEN, OTHER_TOKEN)
 KEYS = [str(key) for key in Transaction.from_bytes(PAYLOAD).message.account_keys]
+"""The same accounts are written whatever the mints are, and those come first."""
 
 
-def a_swap(name="swap", **changes):
+def a_swap(name="swap", input_mint=TOKEN, output_mint=OTHER_TOKEN, **changes):
     fields = {
         "tx_hash": name,
         "venue": "raydium",
-        "payload": PAYLOAD,
+        "payload": payload_of(input_mint, output_mint),
         "expires_at": NOON + ENOUGH_TIME,
         "last_valid_block_height": LAST_VALID,
         **changes,
@@ -153,19 +156,8 @@ def clock():
 
 
 @pytest.fixture
-def swaps_tokens():
-    """What the bytes of the swaps say."""
-    return Sent(TOKEN, OTHER_TOKEN)
-
-
-@pytest.fixture
-def chain(rpc, clock, swaps_tokens):
-    return SolanaChain(
-        rpc=rpc,
-        read_swap=lambda payload: swaps_tokens,
-        explorer_url=lambda tx_hash: f"https://explorer/{tx_hash}",
-        clock=clock,
-    )
+def chain(rpc, clock):
+    return SolanaChain(rpc=rpc, explorer_url=lambda tx_hash: f"https://explorer/{tx_hash}", clock=clock)
 
 
 def status(confirmation="confirmed", err=None):
@@ -305,10 +297,18 @@ def test_balances_that_make_no_sense_are_never_an_outcome_and_keep_no_other_swap
     assert "swap swap landed, but what it moved cannot be read" in log()[-1]["message"]
 
 
+def test_a_transaction_of_ours_that_holds_no_swap_is_never_an_outcome(chain, rpc, log):
+    message = Message.new_with_blockhash([set_compute_unit_limit(1)], WALLET.pubkey(), Hash.default())
+    rpc.recent["swap"] = status()
+    rpc.moved["swap"] = SWAPPED
+
+    assert chain.statuses([a_swap(payload=bytes(Transaction([WALLET], message, Hash.default())))]) == {}
+    assert "holds no swap" in log()[-1]["message"]
+
+
 # What was moved.
 
 
-@pytest.mark.parametrize("swaps_tokens", [Sent(WRAPPED_SOL, TOKEN)], ids=["SOL in"])
 def test_sol_that_was_spent_is_what_the_pool_gained(chain, rpc):
     rpc.recent["swap"] = status()
     rpc.moved["swap"] = transaction(
@@ -320,12 +320,11 @@ def test_sol_that_was_spent_is_what_the_pool_gained(chain, rpc):
         ],
     )
 
-    ended = chain.statuses([a_swap()])["swap"]
+    ended = chain.statuses([a_swap(input_mint=WRAPPED_SOL, output_mint=TOKEN)])["swap"]
 
     assert (ended.spent, ended.received) == (Decimal("1.500000001"), Decimal("0.000100"))
 
 
-@pytest.mark.parametrize("swaps_tokens", [Sent(TOKEN, WRAPPED_SOL)], ids=["SOL out"])
 def test_sol_that_was_received_is_what_the_pool_gave(chain, rpc):
     rpc.recent["swap"] = status()
     rpc.moved["swap"] = transaction(
@@ -333,7 +332,7 @@ def test_sol_that_was_received_is_what_the_pool_gave(chain, rpc):
         [balance(SOURCE, TOKEN, 0), balance(OUTPUT_VAULT, WRAPPED_SOL, 18446744073709551614, 9)],
     )
 
-    ended = chain.statuses([a_swap()])["swap"]
+    ended = chain.statuses([a_swap(input_mint=TOKEN, output_mint=WRAPPED_SOL)])["swap"]
 
     assert (ended.spent, ended.received) == (Decimal("0.0001"), Decimal("0.000000001"))
 
