@@ -41,6 +41,8 @@ class SolanaChain:
     explorer_url: Callable[[str], str]
     """Says where people look a transaction up."""
     clock: Clock
+    look_seconds: float = 0.5
+    """A block is made every 0.4 s, and nodes limit how often they are asked."""
 
     def submit(self, transaction: SignedTransaction) -> None:
         """Send the recorded bytes; see ``Chain.submit``.

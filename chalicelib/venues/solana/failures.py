@@ -31,6 +31,8 @@ TOKEN_ERRORS = {
     1: f"{INSUFFICIENT}: a token account holds less than the swap moves",
     17: "a token account of the swap is frozen",
 }
+ANCHOR_ERRORS = {3012: f"{INSUFFICIENT}: the wallet has no account of the token that the swap spends"}
+"""``AccountNotInitialized`` of the framework that both programs are written in; a swap creates its other accounts."""
 SYSTEM_ERRORS = {1: f"{INSUFFICIENT}: the wallet holds less SOL than the swap needs"}
 ERRORS = {
     "InsufficientFundsForFee": f"{INSUFFICIENT}: the wallet cannot pay the transaction's fee",
@@ -91,7 +93,7 @@ def _custom_error(code: int, program: str, venue: str) -> str | None:
         return None
     if code == SLIPPAGE.get(venue):
         return "slippage: the price has moved beyond what the swap accepts"
-    return TOKEN_ERRORS.get(code)
+    return {**TOKEN_ERRORS, **ANCHOR_ERRORS}.get(code)
 
 
 def _program(payload: bytes, index: int) -> str | None:

@@ -122,11 +122,12 @@ def test_what_the_caps_forbid_is_not_even_tried(sign, cluster, caps):
     [
         ("AccountNotFound", SwapRefused, "insufficient funds: the wallet holds no SOL"),
         ("InsufficientFundsForFee", SwapRefused, "insufficient funds"),
+        ({"InstructionError": [SWAP_INSTRUCTION, {"Custom": 3012}]}, SwapRefused, "insufficient funds: .* no account"),
         ({"InstructionError": [SWAP_INSTRUCTION, {"Custom": 6005}]}, VenueUnavailable, "slippage"),
         ({"InstructionError": [SWAP_INSTRUCTION, {"Custom": 6042}]}, VenueUnavailable, "error 6042 of raydium"),
         ("BlockhashNotFound", VenueUnavailable, "too old"),
     ],
-    ids=["no wallet", "no fee", "slippage", "unknown", "blockhash"],
+    ids=["no wallet", "no fee", "no tokens", "slippage", "unknown", "blockhash"],
 )
 def test_what_would_fail_is_neither_signed_nor_sent(sign, cluster, err, raised, reason):
     cluster.simulation = Simulation(err, 100, ())
