@@ -235,10 +235,9 @@ class PoolFees:
         passed = self.periods if since_activation < 0 else min(since_activation // self.frequency, self.periods)
         if self.mode == _BaseFeeMode.LINEAR:
             fee = self.cliff - self.reduction * passed
-        elif self.reduction > _BASIS_POINTS:
-            fee = -1
         else:
-            fee = self.cliff * _power(_ONE_Q64 - (self.reduction << 64) // _BASIS_POINTS, passed) >> 64
+            share = _power(_ONE_Q64 - (self.reduction << 64) // _BASIS_POINTS, passed)
+            fee = self.cliff * share >> 64 if share > 0 else -1
         if fee < 0:
             raise SwapRefused(f"{where}: its base fee of {self.cliff} cannot fall {passed} times by {self.reduction}")
         return fee
@@ -307,10 +306,13 @@ class MeteoraPool:
                 f"{self._where} cannot take {amount_in} base units of {input_mint}: it holds {self.balances[given]}, "
                 f"and no more than {U64_MAX} fit"
             )
-        if self._fee_on_input(given):
-            amount_out = self.curve.amount_out(given, self._after_fee(amount_in))
-        else:
-            amount_out = self._after_fee(self.curve.amount_out(given, amount_in))
+        fee_on_input = self._fee_on_input(given)
+        swapped = self.curve.amount_out(given, self._after_fee(amount_in) if fee_on_input else amount_in)
+        if swapped > U64_MAX:
+            raise SwapRefused(
+                f"{self._where}: for {amount_in} base units it would give {swapped}, which nothing can hold"
+            )
+        amount_out = swapped if fee_on_input else self._after_fee(swapped)
         if amount_out == 0:
             raise SwapRefused(
                 f"{self._where}: {amount_in} base units of {input_mint} are worth less than one of the other"
@@ -498,7 +500,12 @@ def _u128(data: bytes, offset: int) -> int:
 
 
 def _power(base: int, exponent: int) -> int:
-    """Raise a fraction in Q64.64 to a power, squaring and truncating step by step as the program does."""
+    """Raise a fraction in Q64.64 to a power, squaring and truncating step by step as the program does.
+
+    The program stops where nothing is left of it, or where it was no fraction; here that is 0 or less.
+    """
+    if base <= 0:
+        return _ONE_Q64 if exponent == 0 else 0
     result = _ONE_Q64
     while exponent:
         if exponent & 1:

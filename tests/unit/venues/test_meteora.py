@@ -218,6 +218,22 @@ def test_a_volatility_beyond_the_programs_numbers_is_refused():
         fees.numerator("pool", 0)
 
 
+def test_a_fee_that_falls_by_a_share_is_cut_at_every_multiplication():
+    fees = replace(pool_of().fees, cliff=500_000_000, mode=1, frequency=1, periods=2, reduction=50)
+
+    # 500,000,000 · 0.995² is 495,012,500, but 0.995 is a little less in binary.
+    assert fees.numerator("pool", 2) == 495_012_499
+
+
+@pytest.mark.parametrize("reduction", [10_000, 10_001])
+def test_a_fee_of_which_no_share_is_left_is_refused(reduction):
+    fees = replace(pool_of().fees, mode=1, frequency=1, periods=2, reduction=reduction)
+
+    assert fees.numerator("pool", 0) == fees.cliff
+    with pytest.raises(SwapRefused, match="cannot fall 1 times"):
+        fees.numerator("pool", 1)
+
+
 @pytest.mark.parametrize("mode", [0, 1])
 def test_a_fee_that_falls_below_nothing_is_refused(mode):
     fees = replace(pool_of().fees, mode=mode, frequency=1, periods=2, reduction=2**63)
@@ -338,6 +354,15 @@ def test_what_a_pool_cannot_count_is_refused():
         pool.amount_out(pool.mints[0], room + 1)
 
 
+def test_more_than_an_account_can_hold_is_never_given():
+    pool = pool_of()
+    widest = {"sqrt_min_price": MIN_SQRT_PRICE, "sqrt_max_price": MAX_SQRT_PRICE}
+    dear = replace(pool, curve=replace(pool.curve, liquidity=2**120, sqrt_price=MAX_SQRT_PRICE, **widest))
+
+    with pytest.raises(SwapRefused, match=f"for {2**32} base units it would give \\d+, which nothing can hold"):
+        dear.amount_out(pool.mints[0], 2**32)
+
+
 @given(pools(), st.integers(0, 1), AMOUNTS)
 def test_what_the_pool_is_worth_never_falls(pool, side, amount):
     """x·y = k on the reserves; with a range, on L/√P and L·√P, which the liquidity stands for."""
@@ -394,4 +419,4 @@ def test_more_in_never_gives_less(pool, side, one, other):
 
 @given(pools(), st.integers(0, 1), AMOUNTS)
 def test_no_more_comes_out_than_is_there(pool, side, amount):
-    assert 0 <= amount_out(pool, side, amount) <= pool.reserve(pool.mints[1 - side])
+    assert 0 <= amount_out(pool, side, amount) <= min(pool.reserve(pool.mints[1 - side]), U64_MAX)
