@@ -46,9 +46,10 @@ SOLANA_CLUSTERS = {"devnet": "https://api.devnet.solana.com", "mainnet-beta": "h
 """Where orders can be swapped for real, and the endpoint of each that is everybody's, and limits how much one may ask:
 https://solana.com/docs/references/clusters"""
 MOST_DECIMALS = 18
-_SYMBOL = "[A-Z0-9]{1,16}"
-_TOKEN = re.compile(rf"({_SYMBOL})=(\w+):([0-9]{{1,2}})(:token-2022)?", re.ASCII)
-_CAP = re.compile(rf"({_SYMBOL})=([0-9]{{1,20}}(?:\.[0-9]{{1,{MOST_DECIMALS}}})?)", re.ASCII)
+SYMBOL = "[A-Z0-9]{1,16}"
+"""What a token may be called."""
+_TOKEN = re.compile(rf"({SYMBOL})=(\w+):([0-9]{{1,2}})(:token-2022)?", re.ASCII)
+_CAP = re.compile(rf"({SYMBOL})=([0-9]{{1,20}}(?:\.[0-9]{{1,{MOST_DECIMALS}}})?)", re.ASCII)
 _A_TOKEN = f"upper-case letters and digits, 32 bytes in base58, and 0 to {MOST_DECIMALS}"
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _ADDRESS_BYTES = 32
