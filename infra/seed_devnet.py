@@ -151,7 +151,7 @@ def check_raydium_config(rpc: SolanaRpc, index: int) -> Decimal:
     config = read_raydium_config(account.data)
     if config.closed:
         raise SeedError(f"Raydium takes no new pools with its config {index}: name another with --raydium-config.")
-    return Decimal(config.pool_fee).scaleb(-SOL.decimals)
+    return Decimal(config.pool_fee).scaleb(-SOL.decimals).normalize()
 
 
 def describe(step: Step) -> Iterator[str]:
@@ -231,6 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (SeedError, WalletKeyError, RpcUnavailable, RpcRefused) as error:
         return failed(error)
+    if options.dry_run:
+        return 0  # the mints of the next run are others
     print("\n# With the real venues' other settings, in .env:")
     print("\n".join(settings_lines(settings, pair)))
     return 0

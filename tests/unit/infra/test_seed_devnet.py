@@ -194,7 +194,7 @@ def test_a_pair_is_made_one_transaction_after_the_other():
         report=told.append,
     )
 
-    assert told[0] == f"{WALLET.address} pays; Raydium asks 0.150000000 SOL for a pool"
+    assert told[0] == f"{WALLET.address} pays; Raydium asks 0.15 SOL for a pool"
     assert [line.split(":")[0] for line in told[1:]] == [
         "mint FOO and BAR",
         "make Raydium's pool",
@@ -280,6 +280,15 @@ def test_it_says_why_it_makes_nothing_and_shows_no_key(monkeypatch, capsys, envi
     told = capsys.readouterr().err
     assert message in told
     assert "no-key-at-all" not in told
+
+
+def test_a_dry_run_prints_no_settings_because_the_next_mints_are_others(monkeypatch, capsys):
+    for variable, value in REAL.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(seed_devnet, "SolanaRpc", lambda *_: Rpc())
+
+    assert main(["--dry-run"]) == 0
+    assert "SOLANA_TOKENS" not in capsys.readouterr().out
 
 
 def test_a_pair_is_made_from_the_command_line(monkeypatch, capsys):
