@@ -91,7 +91,7 @@ def build_package(
     requirements = requirements_of(project, real_venues=real_venues)
     _check_sources(project, requirements)
     _check_python(stage)
-    build = build_root / stage
+    build = _build_folder(build_root, stage, real_venues=real_venues)
     with _exclusively(build):
         out, record = build / "out", build / "inputs"
         inputs = inputs_digest(project, stage, real_venues=real_venues)
@@ -106,6 +106,11 @@ def build_package(
             _check_size(out / ARCHIVE)
             record.write_text(inputs)
         return load_package(out)
+
+
+def _build_folder(build_root: Path, stage: str, *, real_venues: bool) -> Path:
+    """Return where a stage's package is built: one for both kinds, but on a laptop, which may run both side by side."""
+    return build_root / (f"{stage}-real-venues" if real_venues and stage in EMULATED_STAGES else stage)
 
 
 def load_package(folder: Path) -> Package:

@@ -140,7 +140,7 @@ def test_on_a_deployed_engine_only_the_tests_that_need_this_machine_are_left_out
     modules = {test.partition("::")[0].removeprefix("tests/e2e/test_") for test, _ in left_out}
     assert modules == {
         *("authentication.py", "client.py", "commands.py", "console.py", "deployment.py", "documents.py"),
-        *("many_orders.py", "waiting_orders.py"),
+        *("many_orders.py", "real_venues.py", "waiting_orders.py"),
     }
     assert len(selected) > 4 * len(left_out) > 0
     assert not {test for test, _ in left_out} & set(selected)

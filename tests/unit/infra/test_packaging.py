@@ -104,6 +104,13 @@ def test_bytecode_that_is_there_is_kept(tmp_path):
         assert built.read(compiled) == b"made before"
 
 
+@pytest.mark.parametrize(("stage", "folders"), [("prod", {"prod"}), ("local", {"local", "local-real-venues"})])
+def test_both_kinds_of_package_are_built_apart_where_they_may_run_side_by_side(tmp_path, stage, folders):
+    built = {packaging._build_folder(tmp_path, stage, real_venues=real).name for real in (False, True)}
+
+    assert built == folders
+
+
 def test_a_missing_source_is_named(project, tmp_path):
     (project / "app.py").unlink()
 
