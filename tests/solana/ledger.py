@@ -473,9 +473,15 @@ class Ledger:
         self.put(wallet.pubkey(), owned_by(SYSTEM_PROGRAM, b"", lamports))
         return wallet
 
-    def new_mint(self, decimals: int, program: Pubkey = TOKEN_PROGRAM, fee: TransferFee | None = None) -> Mint:
-        """A token; only one of Token-2022's can have a transfer fee."""
-        mint = Mint(self.new_address(), program, decimals, newer_fee=fee)
+    def new_mint(
+        self,
+        decimals: int,
+        program: Pubkey = TOKEN_PROGRAM,
+        fee: TransferFee | None = None,
+        address: Pubkey | None = None,
+    ) -> Mint:
+        """A token, at an address of its own unless one is given; only one of Token-2022's can have a transfer fee."""
+        mint = Mint(address or self.new_address(), program, decimals, newer_fee=fee)
         self.put(mint.address, owned_by(program, mint.data(supply=10**18)))
         return mint
 
