@@ -3,6 +3,7 @@
 An endpoint that fails, or that limits our rate, rests for a while, and the next one is asked at once. That is safe
 because whatever is asked here may be asked twice: it reads, or it sends a signed transaction, whose bytes land at most
 once. What waits is the caller's business, not ours: when no endpoint is left, it is told so at once, and until when.
+What one node may not know (that something is not there) can be asked of all of them.
 
 An endpoint's URL may hold an API key, in its path, its query or before its host. An error or a log names an endpoint
 by its host only, and the rest is concealed, because a node's own message may repeat it.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from threading import Lock
@@ -23,7 +25,7 @@ import msgspec
 
 from chalicelib.clock import Clock
 from chalicelib.exact_json import decode_json, encode_json
-from chalicelib.observability import conceal, logger, redacted
+from chalicelib.observability import conceal, in_this_context, logger, redacted
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -166,6 +168,11 @@ class JsonRpc:
         self.round_trips = 0
         """How many requests were sent, whatever came of them."""
 
+    @property
+    def endpoints(self) -> int:
+        """How many there are."""
+        return len(self._endpoints)
+
     def ask(self, calls: Sequence[Call[T]]) -> list[T]:
         """Ask all of it in one request, unless it is too large for one.
 
@@ -187,28 +194,65 @@ class JsonRpc:
             RpcUnavailable: no endpoint answers now.
         """
         deadline = self._clock.seconds() + CALL_SECONDS
-        questions = [_Question(next(self._ids), call) for call in calls]
-        return [answer for post in _posts(questions) for answer in self._ask_endpoints(post, deadline)]
+        return [answer for post in self._posts(calls) for answer in self._ask_first(post, deadline)]
 
-    def _ask_endpoints(self, questions: list[_Question[T]], deadline: float) -> list[T | RpcRefused]:
+    def ask_every_endpoint(self, calls: Sequence[Call[T]]) -> list[list[T | RpcRefused]]:
+        """Ask all of it of all endpoints, side by side; return what each answered of those that answer now.
+
+        Of those calls that an endpoint refuses its refusals are returned.
+
+        Raises:
+            RpcUnavailable: no endpoint answers now.
+        """
+        deadline = self._clock.seconds() + CALL_SECONDS
+        posts = list(self._posts(calls))
+
+        def ask(endpoint: _Endpoint) -> list[T | RpcRefused] | None:
+            answered: list[T | RpcRefused] = []
+            for post in posts:
+                answers = self._ask_one(endpoint, post, deadline)
+                if answers is None:
+                    return None
+                answered += answers
+            return answered
+
+        with ThreadPoolExecutor(len(self._endpoints), thread_name_prefix="rpc") as pool:
+            answers = [answered for answered in pool.map(in_this_context(ask), self._endpoints) if answered is not None]
+        if not answers:
+            raise self._unavailable()
+        return answers
+
+    def _posts(self, calls: Sequence[Call[T]]) -> Iterator[list[_Question[T]]]:
+        return _posts([_Question(next(self._ids), call) for call in calls])
+
+    def _ask_first(self, questions: list[_Question[T]], deadline: float) -> list[T | RpcRefused]:
+        """Return the answers of the first endpoint that has them."""
         refused: list[T | RpcRefused] | None = None
         for endpoint in self._endpoints:
-            if self._clock.seconds() >= deadline:
-                break
-            if self._clock.seconds() < endpoint.rests_until:
+            answers = self._ask_one(endpoint, questions, deadline)
+            if answers is None:
                 continue
-            try:
-                answers = _answers(self._post(endpoint, _body(questions), deadline), questions)
-            except _EndpointFailed as failed:
-                endpoint.rest(failed, self._clock.seconds())
-                continue
-            endpoint.works()
             if not any(isinstance(answer, RpcRefused) and answer.code in ANOTHER_NODE_MAY for answer in answers):
                 return answers
             refused = refused or answers
         if refused is not None:
             return refused
         raise self._unavailable()
+
+    def _ask_one(
+        self, endpoint: _Endpoint, questions: list[_Question[T]], deadline: float
+    ) -> list[T | RpcRefused] | None:
+        """Return an endpoint's answers; None when it rests, fails (so that it rests from now on) or time is over."""
+        now = self._clock.seconds()
+        if now >= deadline or now < endpoint.rests_until:
+            return None
+        try:
+            answers = _answers(self._post(endpoint, _body(questions), deadline), questions)
+        except _EndpointFailed as failed:
+            endpoint.rest(failed, self._clock.seconds())
+            return None
+        endpoint.works()
+        return answers
 
     def _unavailable(self) -> RpcUnavailable:
         now = self._clock.seconds()

@@ -151,7 +151,7 @@ class _EpochInfo(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SolanaRpc:
-    """A cluster, seen through the first of our endpoints that answers. Threads may share it.
+    """A cluster, seen through the first of our endpoints that answers, or all of them. Threads may share it.
 
     Every method raises ``RpcUnavailable`` when no endpoint answers now, and ``RpcRefused`` when a node refuses.
     """
@@ -214,39 +214,46 @@ class SolanaRpc:
             if not _is_processed_already(refused):
                 raise
 
-    def signature_statuses(self, signatures: Sequence[str], *, search_history: bool) -> Statuses:
-        """Look transactions up: among those of the last minutes, or among all that the node has kept.
+    def signature_statuses(self, signatures: Sequence[str]) -> Statuses:
+        """Look transactions up among those of the last minutes.
 
         Where many are asked for at once, ``slot`` is the earliest that any of them was looked up at.
         """
-        options = {"searchTransactionHistory": search_history}
-        calls = [
-            Call("getSignatureStatuses", [list(part), options], _of_length(len(part), _statuses))
-            for part in _parts(signatures, SIGNATURES_AT_ONCE)
-        ]
-        answers = self._nodes.ask(calls)
-        return Statuses(
-            slot=min((slot for slot, _ in answers), default=0),
-            statuses=[status for _, statuses in answers for status in statuses],
-        )
+        return _as_one(self._nodes.ask(_status_calls(signatures, search_history=False)))
+
+    def signature_statuses_of_every_node(self, signatures: Sequence[str]) -> list[Statuses]:
+        """Look transactions up among all that each node has kept, of those nodes that answer and do not refuse."""
+        answers = self._nodes.ask_every_endpoint(_status_calls(signatures, search_history=True))
+        refusals = [answer for of_node in answers for answer in of_node if isinstance(answer, RpcRefused)]
+        told = [[answer for answer in of_node if not isinstance(answer, RpcRefused)] for of_node in answers]
+        whole = [_as_one(kept) for kept, of_node in zip(told, answers, strict=True) if len(kept) == len(of_node)]
+        if not whole:
+            raise refusals[0]
+        return whole
 
     def block_height(self) -> BlockHeight:
         """Return the height of the last finalized block, and its slot."""
         return self._one(Call("getEpochInfo", [FINALIZED], _block_height))
 
     def transactions(self, signatures: Sequence[str]) -> list[dict[str, Any] | None]:
-        """Return confirmed transactions with what they changed; None for each that the node cannot give (yet).
+        """Return confirmed transactions with what they changed; None for each that no node can give (yet).
 
-        One that is refused does not keep the others from being read.
+        What the first node does not have all are asked for. One that is refused does not keep the others from being
+        read.
         """
-        options = {"encoding": "json", "maxSupportedTransactionVersion": 0, **CONFIRMED}
-        answers = self._nodes.ask_each(
-            [Call("getTransaction", [signature, options], _transaction) for signature in signatures]
-        )
-        for signature, answer in zip(signatures, answers, strict=True):
-            if isinstance(answer, RpcRefused):
-                logger.warning(f"transaction {signature} cannot be read: {answer}")
-        return [None if isinstance(answer, RpcRefused) else answer for answer in answers]
+        calls = [_transaction_call(signature) for signature in signatures]
+        answers = self._nodes.ask_each(calls)
+        found = {
+            signature: _unless_refused(call, answer)
+            for signature, call, answer in zip(signatures, calls, answers, strict=True)
+        }
+        missing = [signature for signature in found if found[signature] is None]
+        if missing and self._nodes.endpoints > 1:
+            missing_calls = [_transaction_call(signature) for signature in missing]
+            for of_node in self._nodes.ask_every_endpoint(missing_calls):
+                for signature, call, answer in zip(missing, missing_calls, of_node, strict=True):
+                    found[signature] = found[signature] or _unless_refused(call, answer)
+        return [found[signature] for signature in signatures]
 
     def _one(self, call: Call[T]) -> T:
         return self._nodes.ask([call])[0]
@@ -263,6 +270,33 @@ def _text(transaction: bytes) -> str:
 def _filters(query: ProgramQuery) -> dict[str, Any]:
     found = [{"memcmp": {"offset": offset, "bytes": base58}} for offset, base58 in query.at]
     return {**BASE64, **CONFIRMED, "filters": [{"dataSize": query.size}, *found]}
+
+
+def _status_calls(signatures: Sequence[str], *, search_history: bool) -> list[Call[Statuses]]:
+    options = {"searchTransactionHistory": search_history}
+    return [
+        Call("getSignatureStatuses", [list(part), options], _of_length(len(part), _statuses))
+        for part in _parts(signatures, SIGNATURES_AT_ONCE)
+    ]
+
+
+def _as_one(answers: Sequence[Statuses]) -> Statuses:
+    return Statuses(
+        slot=min((slot for slot, _ in answers), default=0),
+        statuses=[status for _, statuses in answers for status in statuses],
+    )
+
+
+def _transaction_call(signature: str) -> Call[dict[str, Any] | None]:
+    options = {"encoding": "json", "maxSupportedTransactionVersion": 0, **CONFIRMED}
+    return Call("getTransaction", [signature, options], _transaction)
+
+
+def _unless_refused(call: Call[T], answer: T | RpcRefused) -> T | None:
+    if isinstance(answer, RpcRefused):
+        logger.warning(f"transaction {call.params[0]} cannot be read: {answer}")
+        return None
+    return answer
 
 
 def _is_processed_already(refused: RpcRefused) -> bool:

@@ -61,6 +61,8 @@ class RpcServer:
         """How many transactions are still taken without telling so: the connection is closed."""
         self.blocks_behind = 0
         """How much older than the chain is what it says about heights and statuses."""
+        self.knows_from = 0
+        """Below this height it knows of no transaction: it was restarted, and has a gap there."""
         self.refuses_landed = False
         """Whether a transaction that landed is refused as AlreadyProcessed even when no preflight is asked for."""
         self.refusals: deque[tuple[str, RpcError]] = deque()
@@ -309,7 +311,7 @@ class RpcServer:
 
     def _seen(self, signature: str) -> Landing | None:
         landing = self.ledger.landings.get(signature)
-        if landing is None or landing.height > self._height({"commitment": "processed"}):
+        if landing is None or not self.knows_from <= landing.height <= self._height({"commitment": "processed"}):
             return None
         return landing
 

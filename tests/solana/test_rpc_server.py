@@ -201,21 +201,21 @@ class TestTransactions:
             {**common, "confirmationStatus": "confirmed", "confirmations": 1},
             {**common, "confirmationStatus": "finalized", "confirmations": None},
         ]
-        assert rpc.signature_statuses([signature], search_history=False).statuses == [(slot, None, "finalized")]
+        assert rpc.signature_statuses([signature]).statuses == [(slot, None, "finalized")]
 
     def test_what_is_long_ago_is_found_in_the_history_only(self, ledger, rpc, wallet) -> None:
         sent = ledger.send(signed(ledger, wallet, memo(wallet, "hello")))
         ledger.produce(152)
 
-        assert rpc.signature_statuses([sent.signature], search_history=False).statuses == [None]
-        assert rpc.signature_statuses([sent.signature], search_history=True).statuses[0].err is None
+        assert rpc.signature_statuses([sent.signature]).statuses == [None]
+        assert rpc.signature_statuses_of_every_node([sent.signature])[0].statuses[0].err is None
 
     def test_a_slowly_confirmed_one_is_not_told_before(self, ledger, rpc, wallet) -> None:
         ledger.faults.append(SlowlyConfirmed(2))
         sent = ledger.send(signed(ledger, wallet, memo(wallet, "hello")))
         ledger.produce(2)
 
-        assert rpc.signature_statuses([sent.signature], search_history=False).statuses[0].confirmation == "processed"
+        assert rpc.signature_statuses([sent.signature]).statuses[0].confirmation == "processed"
         assert rpc.transactions([sent.signature]) == [None]
         ledger.produce(2)
         assert rpc.transactions([sent.signature])[0]["slot"] == ledger.landings[sent.signature].slot
@@ -256,7 +256,7 @@ class TestTransactions:
 
         error = {"InstructionError": [0, {"Custom": 1}]}
         assert ask(node, "getSignatureStatuses", [sent.signature])["value"][0]["status"] == {"Err": error}
-        assert rpc.signature_statuses([sent.signature], search_history=False).statuses[0].err == error
+        assert rpc.signature_statuses([sent.signature]).statuses[0].err == error
         assert rpc.transactions([sent.signature])[0]["meta"]["err"] == error
 
     def test_a_versioned_one_is_told_only_to_who_understands_it(self, ledger, node, wallet) -> None:

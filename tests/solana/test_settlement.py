@@ -291,7 +291,43 @@ class TwoNodes:
         self.block_height: Callable[[], BlockHeight] = ahead.block_height
         self.send: Callable[[bytes], None] = ahead.send
         self.signature_statuses: Callable[..., Statuses] = behind.signature_statuses
+        self.signature_statuses_of_every_node: Callable[..., list[Statuses]] = behind.signature_statuses_of_every_node
         self.transactions: Callable[..., list[Any]] = behind.transactions
+
+
+@pytest.mark.parametrize("forgetful_is_first", [True, False], ids=["asked first", "asked last"])
+def test_a_node_that_has_lost_its_history_gives_no_swap_up_that_another_knows(
+    ledger, wallet, sell, clock, node, forgetful_is_first
+) -> None:
+    swap = sell(a_pair(ledger, wallet), "raydium")
+    with RpcServer(ledger) as forgetful:
+        urls = [forgetful.url, node.url] if forgetful_is_first else [node.url, forgetful.url]
+        chain = SolanaChain(rpc=SolanaRpc(urls, Clock()), explorer_url=DEVNET.explorer_url, clock=clock)
+        chain.submit(swap)
+        ledger.produce(400)
+        forgetful.knows_from = ledger.height
+        clock.pass_time(3600)
+
+        ended = chain.statuses([swap])[swap.tx_hash]
+
+    assert (ended.outcome, ended.spent) == (SwapOutcome.LANDED, Decimal(1))
+
+
+@pytest.mark.parametrize("trouble", ["is_down", "blocks_behind"])
+def test_a_swap_expires_though_one_of_the_nodes_is_of_no_use(ledger, wallet, sell, clock, node, trouble) -> None:
+    swap = sell(a_pair(ledger, wallet), "raydium")
+    ledger.produce(MANY_BLOCKS)
+    clock.pass_time(60)
+    with RpcServer(ledger) as useless:
+        setattr(useless, trouble, 5)
+        chain = SolanaChain(
+            rpc=SolanaRpc([node.url, useless.url], Clock()), explorer_url=DEVNET.explorer_url, clock=clock
+        )
+
+        ended = chain.statuses([swap])
+
+    assert ended == {swap.tx_hash: SwapStatus(outcome=SwapOutcome.EXPIRED)}
+    assert useless.calls.keys() == {"getSignatureStatuses"}
 
 
 def test_many_swaps_cost_a_look_and_a_reading(ledger, wallet, chain, sell, node) -> None:

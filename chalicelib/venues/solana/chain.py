@@ -5,11 +5,17 @@ outcome: "not found" is not "failed", and neither is a clock that says it is too
 hold, in this order:
 
 1. a *finalized* block is higher than ``last_valid_block_height``, so that no block it could land in is still to come;
-2. a look *after* that, through all that the node has kept, does not find it;
-3. the node that looked was at least as far as the slot of that finalized block. The two answers may come from two
-   nodes, when one fails in between; one that lags behind would not have seen what landed in the last blocks.
+2. a look *after* that, through all that each of our nodes has kept, does not find it at any: one may be on a fork
+   that the cluster leaves, or have been restarted with a gap in what it knows;
+3. at least one node that looked was as far as the slot of that finalized block. One that lags behind would not have
+   seen what landed in the last blocks: what it finds counts, that it finds nothing does not.
 
-That takes two more requests, so they are made only when by our clock it may be so far.
+That takes two more requests, the second to every node, so they are made only when by our clock it may be so far. A node
+that does not answer is no objection, or one that is gone for good would keep orders open for ever.
+
+So what remains trusted is this: the finalized height that one node tells, and that not *all* the nodes which answered
+the last look, and were as far, have lost the same transaction. With one endpoint that is one node's word; with two of
+different providers both must be wrong in the same way, or one of them while the other does not answer or lags.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,7 +25,7 @@ from dataclasses import dataclass
 from chalicelib.clock import Clock
 from chalicelib.observability import logger
 from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
-from chalicelib.resources.solana_rpc import RpcRefused, RpcUnavailable, SignatureStatus, SolanaRpc
+from chalicelib.resources.solana_rpc import RpcRefused, RpcUnavailable, SignatureStatus, SolanaRpc, Statuses
 from chalicelib.venues.solana.failures import describe_error
 from chalicelib.venues.solana.fills import read_moved
 from chalicelib.venues.solana.transaction import read_swap
@@ -78,7 +84,7 @@ class SolanaChain:
 
     def _look(self, tx_hashes: Collection[str]) -> Found:
         """Look among the transactions of the last minutes."""
-        answer = self.rpc.signature_statuses(list(tx_hashes), search_history=False)
+        answer = self.rpc.signature_statuses(list(tx_hashes))
         return _found(tx_hashes, answer.statuses)
 
     def _is_overdue(self, swap: SignedTransaction) -> bool:
@@ -98,11 +104,12 @@ class SolanaChain:
         past = [tx_hash for tx_hash, swap in overdue.items() if _last_valid_height(swap) < finalized.height]
         if not past:
             return {}
-        answer = self.rpc.signature_statuses(past, search_history=True)
-        found = _found(past, answer.statuses)
+        looks = self.rpc.signature_statuses_of_every_node(past)
+        found = _found_by_any(past, looks)
         ended = self._ended(overdue, found)
-        if answer.slot < finalized.slot:
-            logger.warning(f"the last look was at slot {answer.slot}, before {finalized.slot}: it does not count")
+        newest = max(look.slot for look in looks)
+        if newest < finalized.slot:
+            logger.warning(f"the last look was at slot {newest}, before {finalized.slot}: it does not count")
             return ended
         return ended | {tx_hash: EXPIRED for tx_hash in past if tx_hash not in found}
 
@@ -152,6 +159,16 @@ def _last_valid_height(swap: SignedTransaction) -> int:
 
 def _found(tx_hashes: Collection[str], statuses: Sequence[SignatureStatus | None]) -> Found:
     return {tx_hash: status for tx_hash, status in zip(tx_hashes, statuses, strict=True) if status is not None}
+
+
+def _found_by_any(tx_hashes: Collection[str], looks: Sequence[Statuses]) -> Found:
+    """Return what any node found; of what several did, the surest."""
+    found: Found = {}
+    for look in looks:
+        for tx_hash, status in _found(tx_hashes, look.statuses).items():
+            if tx_hash not in found or status.confirmation in FINAL:
+                found[tx_hash] = status
+    return found
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def test_nothing_is_asked_for_nothing(rpc, node):
     assert rpc.accounts([]) == []
     assert rpc.program_accounts([]) == []
     assert rpc.transactions([]) == []
-    assert rpc.signature_statuses([], search_history=True) == Statuses(0, [])
+    assert rpc.signature_statuses([]) == Statuses(0, [])
     assert node.requests == []
 
 
@@ -217,17 +217,17 @@ def test_statuses_say_how_sure_they_are_and_at_which_slot_they_were_looked_up(rp
     err = {"InstructionError": [3, {"Custom": 6005}]}
     node.results["getSignatureStatuses"] = with_context([None, status_json("processed"), status_json("finalized", err)])
 
-    assert rpc.signature_statuses(["a", "b", "c"], search_history=True) == Statuses(
+    assert rpc.signature_statuses(["a", "b", "c"]) == Statuses(
         7, [None, SignatureStatus(6, None, "processed"), SignatureStatus(6, err, "finalized")]
     )
-    assert node.requests[0]["params"] == [["a", "b", "c"], {"searchTransactionHistory": True}]
+    assert node.requests[0]["params"] == [["a", "b", "c"], {"searchTransactionHistory": False}]
 
 
 def test_of_many_statuses_the_earliest_slot_is_what_they_are_good_for(rpc, node):
     slots = {256: 90, 44: 80}
     node.results["getSignatureStatuses"] = lambda params: with_context([None] * len(params[0]), slots[len(params[0])])
 
-    assert rpc.signature_statuses(["s"] * 300, search_history=False) == Statuses(80, [None] * 300)
+    assert rpc.signature_statuses(["s"] * 300) == Statuses(80, [None] * 300)
     assert rpc.round_trips == 1
 
 
@@ -370,13 +370,13 @@ def test_a_batch_that_is_answered_wrongly_is_asked_as_a_whole_of_the_next(pair, 
             with_context([{**account_json(), "data": ["", "base58"]}]),
             lambda rpc: rpc.accounts(["A"]),
         ),
-        ("getSignatureStatuses", with_context([]), lambda rpc: rpc.signature_statuses(["a"], search_history=True)),
+        ("getSignatureStatuses", with_context([]), lambda rpc: rpc.signature_statuses(["a"])),
         (
             "getSignatureStatuses",
             with_context([status_json("recent")]),
-            lambda rpc: rpc.signature_statuses(["a"], search_history=True),
+            lambda rpc: rpc.signature_statuses(["a"]),
         ),
-        ("getSignatureStatuses", {"value": [None]}, lambda rpc: rpc.signature_statuses(["a"], search_history=True)),
+        ("getSignatureStatuses", {"value": [None]}, lambda rpc: rpc.signature_statuses(["a"])),
         ("simulateTransaction", None, lambda rpc: rpc.simulate(b"")),
         ("sendTransaction", None, lambda rpc: rpc.send(b"")),
         ("getTransaction", [], lambda rpc: rpc.transactions(["a"])),
@@ -485,6 +485,80 @@ def test_a_call_ends_when_its_time_is_over_however_many_nodes_are_left(node, oth
 
     assert other.requests == []
     assert rpc.block_height().height == 999
+
+
+# All nodes at once.
+
+
+LANDED, NOT_FOUND = with_context([status_json()], 9), with_context([None], 7)
+
+
+def test_every_node_is_asked_for_what_it_has_kept(pair, node, other):
+    node.results["getSignatureStatuses"] = NOT_FOUND
+    other.results["getSignatureStatuses"] = LANDED
+
+    assert pair.signature_statuses_of_every_node(["a"]) == [
+        Statuses(7, [None]),
+        Statuses(9, [SignatureStatus(6, None, "confirmed")]),
+    ]
+    for each in (node, other):
+        assert [request["params"] for request in each.requests] == [[["a"], {"searchTransactionHistory": True}]]
+
+
+def test_where_there_is_one_node_it_is_asked_once(rpc, node):
+    node.results["getSignatureStatuses"] = NOT_FOUND
+    node.results["getTransaction"] = None
+
+    assert rpc.signature_statuses_of_every_node(["a"]) == [Statuses(7, [None])]
+    assert rpc.transactions(["a"]) == [None]
+    assert rpc.round_trips == 2
+
+
+def test_nodes_are_asked_side_by_side(pair, node, other):
+    """Each answers only when both were asked."""
+    both = threading.Barrier(2, timeout=10)
+    for each in (node, other):
+        each.results["getSignatureStatuses"] = lambda _: (both.wait(), NOT_FOUND)[1]
+
+    assert len(pair.signature_statuses_of_every_node(["a"])) == 2
+
+
+@pytest.mark.parametrize("turn", FAILURES.values(), ids=FAILURES.keys())
+def test_a_node_that_fails_is_no_voice_and_is_not_asked_while_it_rests(pair, node, other, turn):
+    node.always = turn
+    other.results["getSignatureStatuses"] = NOT_FOUND
+
+    assert pair.signature_statuses_of_every_node(["a"]) == [Statuses(7, [None])]
+    asked = len(node.requests)
+    assert pair.signature_statuses_of_every_node(["a"]) == [Statuses(7, [None])]
+    assert len(node.requests) == asked
+
+
+def test_a_node_that_has_no_history_is_no_voice(pair, node, other):
+    node.always = answers_with(error=error(-32011, "Transaction history is not available from this node"))
+    other.results["getSignatureStatuses"] = NOT_FOUND
+
+    assert pair.signature_statuses_of_every_node(["a"]) == [Statuses(7, [None])]
+
+    other.always = node.always
+    with pytest.raises(RpcRefused, match="history is not available"):
+        pair.signature_statuses_of_every_node(["a"])
+
+
+def test_where_every_node_fails_nobody_has_said_anything(pair, node, other):
+    node.always = other.always = sends(503)
+
+    with pytest.raises(RpcUnavailable, match="HTTP 503"):
+        pair.signature_statuses_of_every_node(["a"])
+
+
+def test_a_transaction_that_the_first_node_does_not_have_is_read_from_another(pair, node, other):
+    of_node, of_other = {"a": {"slot": 3}, "b": None, "c": None}, {"b": {"slot": 4}, "c": None}
+    node.results["getTransaction"] = lambda params: of_node[params[0]]
+    other.results["getTransaction"] = lambda params: of_other[params[0]]
+
+    assert pair.transactions(["a", "b", "c"]) == [{"slot": 3}, {"slot": 4}, None]
+    assert len(other.requests) == 1
 
 
 def test_an_answer_that_comes_in_drops_has_no_more_time_than_another(pair, node, clock, monkeypatch):

@@ -108,20 +108,26 @@ class ScriptedRpc:
         """Statuses by hash that only a look through the history finds."""
         self.height = BlockHeight(slot=500, height=0)
         self.slots = [500]
-        """At which slot the node is that looks through the history; the last of them stays."""
+        """At which slot each node is that looks through the history."""
+        self.forgetful = set()
+        """The slots of those nodes that have lost what they had kept."""
         self.moved = {}
         self.fails = {}
         """Errors by method, instead of an answer."""
         self.asked = []
         self.sent = []
 
-    def signature_statuses(self, signatures, *, search_history):
-        self._note("history" if search_history else "statuses", list(signatures))
-        known = {**self.kept, **self.recent} if search_history else self.recent
-        slot = 600
-        if search_history:
-            slot = self.slots.pop(0) if len(self.slots) > 1 else self.slots[0]
-        return Statuses(slot, [known.get(signature) for signature in signatures])
+    def signature_statuses(self, signatures):
+        self._note("statuses", list(signatures))
+        return Statuses(600, [self.recent.get(signature) for signature in signatures])
+
+    def signature_statuses_of_every_node(self, signatures):
+        self._note("history", list(signatures))
+        known = {**self.kept, **self.recent}
+        return [
+            Statuses(slot, [None if slot in self.forgetful else known.get(signature) for signature in signatures])
+            for slot in self.slots
+        ]
 
     def block_height(self):
         self._note("height")
@@ -404,9 +410,10 @@ def test_a_swap_that_the_last_look_finds_processed_may_still_land(chain, rpc, ov
 
 
 def test_a_last_look_at_a_node_that_lags_behind_the_height_does_not_count(chain, rpc, overdue):
-    rpc.slots = [499, 500]
-
+    rpc.slots = [499]
     assert chain.statuses([a_swap()]) == {}
+
+    rpc.slots = [499, 500]
     assert chain.statuses([a_swap()])["swap"].outcome is SwapOutcome.EXPIRED
 
 
@@ -416,6 +423,25 @@ def test_what_a_node_that_lags_behind_has_found_counts_nevertheless(chain, rpc, 
     rpc.moved["swap"] = SWAPPED
 
     assert chain.statuses([a_swap(), a_swap("another")]).keys() == {"swap"}
+
+
+@pytest.mark.parametrize("slots", [[500, 501], [501, 500], [499, 500]], ids=["first", "last", "lagging"])
+def test_what_one_node_finds_no_other_can_deny(chain, rpc, overdue, slots):
+    rpc.slots = slots
+    rpc.forgetful = {max(slots)}
+    rpc.kept["swap"] = status("finalized")
+    rpc.moved["swap"] = SWAPPED
+
+    assert chain.statuses([a_swap()])["swap"].outcome is SwapOutcome.LANDED
+
+
+@pytest.mark.parametrize("confirmations", [("processed", "finalized"), ("finalized", "processed")])
+def test_of_what_several_nodes_find_the_surest_counts(chain, rpc, overdue, monkeypatch, confirmations):
+    looks = [Statuses(500, [status(confirmation)]) for confirmation in confirmations]
+    monkeypatch.setattr(rpc, "signature_statuses_of_every_node", lambda _: looks)
+    rpc.moved["swap"] = SWAPPED
+
+    assert chain.statuses([a_swap()])["swap"].outcome is SwapOutcome.LANDED
 
 
 @pytest.mark.parametrize("method", ["height", "history"])
