@@ -28,14 +28,12 @@ def quote_in_pool(venue: str, trade: Trade, *, price: Decimal, fee: Decimal, liq
         rounding = ROUND_DOWN
     else:
         if amount >= liquidity:
-            raise SwapRefused(f"{venue} holds {liquidity} {trade.token_in} for {trade.pair}: {amount} cannot be bought")
+            raise SwapRefused(f"holds {liquidity} {trade.token_in} for {trade.pair}: {amount} cannot be bought")
         net_price = EXACT.divide(price, (1 - EXACT.divide(amount, liquidity)) * kept)
         rounding = ROUND_UP
     amount_out = TOKENS[trade.token_out].round_amount(EXACT.multiply(amount, net_price), rounding)
     if amount_out == 0:
-        raise SwapRefused(
-            f"{amount} {trade.token_in} is worth less than the smallest unit of {trade.token_out} on {venue}"
-        )
+        raise SwapRefused(f"{amount} {trade.token_in} is worth less than the smallest unit of {trade.token_out}")
     return Quote(
         venue=venue,
         price=round_price(price),

@@ -522,4 +522,4 @@ def _event_authority(program: str) -> str:
 
 
 def _where(address: str) -> str:
-    return f"{NAME} pool {address}"
+    return f"pool {address}"

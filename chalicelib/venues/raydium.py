@@ -271,7 +271,7 @@ class Raydium:
         )
 
     def _fee_rate(self, address: str, account: Account | None) -> int:
-        where = f"{NAME} config {address}"
+        where = f"config {address}"
         data = pool_account(where, account, program=self.program, discriminator=_CONFIG, size=_TRADE_FEE_RATE.size)
         rate: int = _TRADE_FEE_RATE.unpack_from(data)[0]
         if rate >= FEE_DENOMINATOR:
@@ -290,4 +290,4 @@ def read_swap(program: str, data: bytes, accounts: Sequence[str]) -> RecordedSwa
 
 
 def _where(address: str) -> str:
-    return f"{NAME} pool {address}"
+    return f"pool {address}"

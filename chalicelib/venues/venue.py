@@ -67,7 +67,11 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Venue(Protocol):
-    """A place to swap."""
+    """A place to swap.
+
+    The errors of ``quote`` and ``spot`` do not name it: the router, which asks several, says whose each is. Those of
+    ``build`` go out as they are.
+    """
 
     @property
     def name(self) -> str:

@@ -54,11 +54,11 @@ class SimulatedVenue:
         fails = chance.happens(simulation.faults.rates().quote_fails, "quote fails", *drawn_for)
         simulation.clock.sleep(simulation.latency * chance.uniform(*QUOTE_SECONDS, "delay", *drawn_for))
         if fails:
-            raise VenueUnavailable(f"{self.name} did not answer")
+            raise VenueUnavailable("did not answer")
         prices = simulation.market.prices()
         price = prices.mid(self.name, trade.pair, self.price_range)
         if price is None:
-            raise SwapRefused(f"{self.name} has no pool for {trade.pair}")
+            raise SwapRefused(f"has no pool for {trade.pair}")
         return quote_in_pool(
             self.name,
             trade,

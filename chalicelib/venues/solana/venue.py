@@ -52,7 +52,7 @@ class SolanaVenue:
             except SwapRefused as refused:
                 refusals.append(str(refused))
         if not quotes:
-            raise SwapRefused("; ".join(refusals) or f"{self.name} has no pool for {trade.pair}")
+            raise SwapRefused("; ".join(refusals) or f"has no pool for {trade.pair}")
         return (max if trade.side is Side.SELL else min)(quotes, key=lambda quote: quote.amount_out)
 
     def spot(self, pairs: Collection[str]) -> Mapping[str, Spot]:
@@ -77,7 +77,7 @@ class SolanaVenue:
             raise SwapRefused(f"{self.name}: no pool was quoted for {order.trade.pair}")
         snapshot = self.market.recent(self._pair(order.token_in, order.token_out))
         base, other = self._leg(snapshot, order.token_in), self._leg(snapshot, order.token_out)
-        pool = snapshot.pool(self.name, plan.pool)
+        pool = self._planned_pool(snapshot, plan.pool)
         amount = base.units(order.amount_in)
         match order.side:
             case Side.SELL:
@@ -128,6 +128,12 @@ class SolanaVenue:
             amount_out=amount_out,
             pool=pool.address,
         )
+
+    def _planned_pool(self, snapshot: Snapshot, address: str) -> LivePool:
+        try:
+            return snapshot.pool(self.name, address)
+        except SwapRefused as refused:
+            raise SwapRefused(f"{self.name}: {refused}") from refused
 
     def _spot_of(self, snapshot: Snapshot, name: str, pair: Pair) -> Spot | None:
         token_in, _, token_out = name.partition("/")

@@ -135,14 +135,12 @@ DRAFTS: Mapping[str, EventDraft] = {
     "lookedAtAgain": events.price_reached(None),
     "launched": events.launched(),
     "routed": events.routing(QUOTES, "meteora", {}),
-    "routedByOneVenue": events.routing(
-        {"meteora": QUOTES["meteora"]}, "meteora", {"raydium": "raydium did not answer"}
-    ),
+    "routedByOneVenue": events.routing({"meteora": QUOTES["meteora"]}, "meteora", {"raydium": "did not answer"}),
     "built": events.building(PLAN),
     "submitted": events.submitted(SWAP),
     "retrying": events.retrying(ORDER, "the swap expired before it landed", timedelta(seconds=1)),
     "confirmed": events.confirmed(FILL),
-    "failed": events.failed(ORDER, "raydium: raydium has no pool for WIF/USDC"),
+    "failed": events.failed(ORDER, "raydium: has no pool for WIF/USDC"),
     "cancelled": events.cancelled("its owner cancelled it"),
     "expired": events.expired(),
     "redriven": events.redriven(ORDER),

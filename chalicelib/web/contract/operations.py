@@ -341,10 +341,8 @@ OPERATIONS_SERVED: Sequence[Operation] = (
         answers=[Success(about="The quotes.", kind=Quotes, examples={"quoted": examples.QUOTED})],
         refusals={
             "badQuery": invalid({"amount": "is required"}),
-            "impossible": _told(SwapRefused("raydium: raydium has no pool for WIF/USDC")),
-            "noVenueAnswers": _told(
-                VenueUnavailable("raydium: raydium did not answer; meteora: meteora did not answer")
-            ),
+            "impossible": _told(SwapRefused("raydium: has no pool for WIF/USDC")),
+            "noVenueAnswers": _told(VenueUnavailable("raydium: did not answer; meteora: did not answer")),
         },
     ),
     Operation(

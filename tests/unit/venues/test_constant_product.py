@@ -118,7 +118,7 @@ def test_a_spot_price_is_not_rounded_to_the_digits_of_a_price():
 
 @pytest.mark.parametrize("amount", ["1000", "1000.000000001", "999999"])
 def test_more_than_the_pool_holds_cannot_be_bought(amount):
-    with pytest.raises(SwapRefused, match=f"raydium holds 1000 SOL for SOL/USDC: {amount} cannot be bought"):
+    with pytest.raises(SwapRefused, match=f"^holds 1000 SOL for SOL/USDC: {amount} cannot be bought"):
         quote(Side.BUY, amount)
 
 
@@ -131,7 +131,7 @@ def test_almost_all_the_pool_holds_can_be_bought_at_a_price():
 
 
 def test_an_amount_worth_less_than_a_base_unit_is_refused():
-    with pytest.raises(SwapRefused, match="smallest unit of USDC"):
+    with pytest.raises(SwapRefused, match=r"smallest unit of USDC$"):
         quote(amount="0.000000001", price="1")
 
 

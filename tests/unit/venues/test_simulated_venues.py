@@ -155,13 +155,13 @@ def test_every_pair_of_tokens_has_a_price(pair, base):
 
 
 def test_a_token_without_a_pool_is_refused():
-    with pytest.raises(SwapRefused, match="raydium has no pool for SOL/XYZ"):
+    with pytest.raises(SwapRefused, match=r"^has no pool for SOL/XYZ"):
         venues()["raydium"].quote(a_trade("SOL/XYZ"), 0)
 
 
 def test_a_venue_can_be_told_to_fail():
     clock = StoppedClock()
-    with pytest.raises(VenueUnavailable, match="raydium did not answer"):
+    with pytest.raises(VenueUnavailable, match=r"^did not answer"):
         venues(clock=clock, quote_fails=1.0)["raydium"].quote(a_trade(), 0)
 
     assert len(clock.slept) == 1

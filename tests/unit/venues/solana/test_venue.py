@@ -148,7 +148,7 @@ def test_a_pool_that_takes_no_swaps_has_neither_quote_nor_price(offset, layout, 
     venue = venue_of(RAYDIUM, swap)
     venue.market.rpc.holds[swap["pool"]] = altered(venue.market.rpc.holds[swap["pool"]], offset, layout, value)
 
-    with pytest.raises(SwapRefused, match=f"raydium pool {swap['pool']} .*{reason}"):
+    with pytest.raises(SwapRefused, match=f"^pool {swap['pool']} .*{reason}"):
         venue.quote(Trade("SOL", "USDC", Side.SELL, Decimal(1)), 0)
     assert venue.spot(["SOL/USDC"]) == {}
 
@@ -161,7 +161,7 @@ def test_a_pair_without_a_pool_and_a_token_without_a_mint_are_refused():
         venue.quote(Trade("WIF", "USDC", Side.SELL, Decimal(1)), 0)
     venue.market.rpc.holds[an_address(5)] = a_mint(6)
     venue.market.clock.pass_time(5)
-    with pytest.raises(SwapRefused, match="raydium has no pool for WIF/USDC"):
+    with pytest.raises(SwapRefused, match=r"^has no pool for WIF/USDC"):
         venue.quote(Trade("WIF", "USDC", Side.SELL, Decimal(1)), 0)
     with pytest.raises(SwapRefused, match="JUP is not known on this cluster; known are SOL, USDC, WIF"):
         venue.quote(Trade("SOL", "JUP", Side.SELL, Decimal(1)), 0)
@@ -252,6 +252,18 @@ def test_a_buy_on_meteora_spends_what_was_quoted_and_never_pays_a_worse_price_th
     worst_price = plan.max_amount_out / amount
     assert in_sol(spent) / in_usdc(least) <= worst_price
     assert in_usdc(least) <= amount
+
+
+def test_a_pool_that_is_gone_when_it_is_built_upon_is_refused_with_the_venues_name():
+    """No router says there whose pool it was."""
+    swap = RAYDIUM_SWAPS[0]
+    venue = venue_of(RAYDIUM, swap)
+    trade_only([Token("SOL", SOL), Token("USDC", USDC)])
+    order = an_order(amount_in=Decimal(1))
+    plan = plan_swap(order, venue.quote(order.trade, 0))
+
+    with pytest.raises(SwapRefused, match=f"^raydium: pool {an_address(3)} does not exist"):
+        venue.build(order, replace(plan, pool=an_address(3)))
 
 
 def test_a_plan_without_a_pool_or_a_bound_is_not_built():
