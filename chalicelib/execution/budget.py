@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from chalicelib.orders.tokens import EXACT
 from chalicelib.store.spending import SpendingStore
 from chalicelib.venues.venue import SwapRefused
 
@@ -34,11 +35,16 @@ class Budget:
             raise SwapRefused(f"{token} may not be spent: {missing} has no cap for it")
         if amount > most:
             raise SwapRefused(
-                f"the order may spend {amount:f} {token}; at most {most:f} are allowed (SOLANA_MAX_PER_ORDER)"
+                f"the order may spend {_text(amount)} {token}; at most {_text(most)} are allowed (SOLANA_MAX_PER_ORDER)"
             )
         spent = self.store.reserve(order_id, token, amount, most_in_a_day)
         if spent is not None:
             raise SwapRefused(
-                f"the order may spend {amount:f} {token}; of {most_in_a_day:f} a day (SOLANA_MAX_PER_DAY) "
-                f"{max(most_in_a_day - spent, Decimal(0)):f} are left"
+                f"the order may spend {_text(amount)} {token}; of {_text(most_in_a_day)} a day (SOLANA_MAX_PER_DAY) "
+                f"{_text(max(most_in_a_day - spent, Decimal(0)))} are left"
             )
+
+
+def _text(amount: Decimal) -> str:
+    """Write an amount without the zeros at its end: one that was base units has as many as its token has decimals."""
+    return f"{EXACT.normalize(amount):f}"

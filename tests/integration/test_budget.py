@@ -28,6 +28,19 @@ def test_an_order_may_spend_its_cap_and_no_more(api, budget):
         budget.reserve(order_id, "SOL", Decimal("2.000000001"))
 
 
+def test_amounts_are_told_without_zeros_at_their_end(engine, api):
+    caps = {"SOL": Decimal("100000.000")}
+    budget = Budget(store=SpendingStore(engine.database), per_order=caps, per_day={"SOL": Decimal("150000.00")})
+
+    with pytest.raises(SwapRefused, match="may spend 200000 SOL; at most 100000 are allowed"):
+        budget.reserve(api.place(), "SOL", Decimal("200000.000000000"))
+    budget.reserve(api.place(), "SOL", Decimal("99999.500000000"))
+    with pytest.raises(
+        SwapRefused, match=r"may spend 60000 SOL; of 150000 a day \(SOLANA_MAX_PER_DAY\) 50000\.5 are left"
+    ):
+        budget.reserve(api.place(), "SOL", Decimal("60000.000000000"))
+
+
 @pytest.mark.parametrize(
     ("token", "missing"), [("BONK", "SOLANA_MAX_PER_ORDER"), ("USDC", "SOLANA_MAX_PER_DAY"), ("RAY", "MAX_PER_ORDER")]
 )
