@@ -53,6 +53,7 @@ from infra.deployment import (
     with_public_host,
 )
 from infra.packaging import BUILD_ROOT, PROJECT, Package, PackagingError, Template, build_package, load_package
+from infra.real_swaps import real_swaps
 
 __all__ = ["DeployError", "deploy", "deploy_data", "remove"]
 
@@ -97,6 +98,8 @@ def deploy(
             package = build_package(PROJECT, BUILD_ROOT, target.stage, report, real_venues=real)
         deployment = plan_deployment(target, package, executor.account(), environment, previous)
         _tell_kept(deployment, report)
+        if swaps_for_real(deployment.parameters):
+            report(_real_swaps(deployment.parameters))
         outputs = executor.carry_out(deployment)
         if "EdgeHost" in outputs and not deployment.parameters["PublicHost"]:
             # The functions that tell it depend on no distribution, which depends on them: now it has its name.
@@ -157,6 +160,16 @@ def _app_template() -> Template:
 def _tell_kept(deployment: Deployment, report: Report) -> None:
     if deployment.kept:
         report(f"{deployment.stack} keeps {', '.join(deployment.kept)} (--reset NAME: the default again)")
+
+
+def _real_swaps(parameters: Mapping[str, str]) -> str:
+    # Only an emulator's parameters have the key; on AWS it is in a secret, which whoever deploys need not read.
+    try:
+        return real_swaps(
+            parameters["SolanaCluster"], parameters.get("SolanaWalletKey", ""), parameters["SolanaWalletSecretArn"]
+        )
+    except ValueError as no_key:
+        raise DeployError(str(no_key)) from no_key
 
 
 @contextmanager

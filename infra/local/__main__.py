@@ -28,7 +28,7 @@ def main() -> int:
     stack = Stack(data_dir=options.data_dir, environment=local_environment(), progress=_print_step)
     try:
         stack.start()
-        _print_addresses(stack, time.monotonic() - started)
+        print_addresses(stack, time.monotonic() - started)
         failure = _watch(stack)
     except StackError as error:
         print(f"\n{error}", file=sys.stderr)
@@ -66,13 +66,15 @@ def _print_step(text: str, seconds: float | None) -> None:
     print(line, flush=True)
 
 
-def _print_addresses(stack: Stack, seconds: float) -> None:
+def print_addresses(stack: Stack, seconds: float) -> None:
+    """Say that a stack is ready, whether it swaps for real, and where its parts are."""
     # An address from the settings may hold a password.
     database = stack.database_url if "postgres" in stack.services else "the one in your settings"
     redis = stack.redis_url if "redis" in stack.services else "the one in your settings"
+    warning = f"\n\n{stack.real_swaps}.\n\n" if stack.real_swaps else " "
     print(
         f"""
-The engine is ready ({seconds:.1f} s). In another terminal:
+The engine is ready ({seconds:.1f} s).{warning}In another terminal:
 
 {_first_steps(stack)}
 

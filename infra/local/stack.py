@@ -21,6 +21,7 @@ from infra.local.processes import ChildProcess, ServiceFailed, StackError
 from infra.local.redis import LocalRedis
 from infra.local.shared_dependencies import share_dependencies
 from infra.packaging import Package, PackagingError, build_package
+from infra.real_swaps import real_swaps
 
 PROJECT = Path(__file__).parents[2]
 DATA_DIR = PROJECT / ".local"
@@ -112,6 +113,12 @@ class Stack:
     @property
     def asks_for_tokens(self) -> bool:
         return self._settings.auth_mode == "jwt"
+
+    @property
+    def real_swaps(self) -> str:
+        """Where it swaps for real, and with which wallet; empty where swaps are simulated."""
+        solana = self._settings.solana
+        return real_swaps(solana.cluster, solana.wallet_key, solana.wallet_secret_arn) if solana else ""
 
     @property
     def logs(self) -> Path:

@@ -4,12 +4,23 @@ import io
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from solders.keypair import Keypair
 
 from infra import dead_letters, deploy, launch, market, migrate
 from infra.cloud import DEFAULT_EMULATOR_URL, FunctionError, Target, target_of
 from infra.commands import EXIT_BAD_SETTINGS, EXIT_FAILED, failed
+from infra.local.__main__ import print_addresses
+from infra.local.stack import Stack
 
 REFUSED_BY_ARGPARSE = 2
+WALLET = Keypair.from_seed(bytes(range(32)))
+REAL_SWAPS = {
+    "USE_REAL_DEVNET": "true",
+    "SOLANA_WALLET_KEY": str(WALLET),
+    "SOLANA_MAX_PER_ORDER": "SOL=0.5",
+    "SOLANA_MAX_PER_DAY": "SOL=2",
+}
+LETS_IN_BY_TOKEN = {"AUTH_MODE": "jwt", "AUTH_ISSUER": "https://tenant.example", "AUTH_AUDIENCE": "engine"}
 
 
 def call(output="SteerMarketFunction", *, answer="[]", failed_with=None, unreachable=False):
@@ -128,6 +139,40 @@ def test_a_database_may_be_named_in_parts_for_a_migration(monkeypatch, capsys):
 
     assert migrate.main() == EXIT_FAILED
     assert "could not be migrated" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cluster", "says"),
+    [
+        ({}, f"Swaps are real, on Solana's devnet, and paid by the wallet {WALLET.pubkey()}."),
+        (
+            {"SOLANA_CLUSTER": "mainnet-beta", **LETS_IN_BY_TOKEN},
+            f"Swaps are real, on Solana's mainnet-beta, and paid with real money by the wallet {WALLET.pubkey()}.",
+        ),
+    ],
+    ids=["devnet", "mainnet"],
+)
+def test_whoever_starts_an_engine_that_swaps_for_real_reads_where_and_with_which_wallet(
+    capsys, tmp_path, cluster, says
+):
+    print_addresses(Stack(data_dir=tmp_path, environment={**REAL_SWAPS, **cluster}), 1.0)
+
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"\nThe engine is ready (1.0 s).\n\n{says}\n\nIn another terminal:")
+    assert str(WALLET) not in printed
+
+
+def test_of_a_wallet_in_a_secret_the_secret_is_told(capsys, tmp_path):
+    settings = {**REAL_SWAPS, "SOLANA_WALLET_KEY": "", "SOLANA_WALLET_SECRET_ARN": "arn:wallet"}
+    print_addresses(Stack(data_dir=tmp_path, environment=settings), 1.0)
+
+    assert "paid by the wallet in arn:wallet.\n" in capsys.readouterr().out
+
+
+def test_an_engine_with_simulated_venues_warns_of_nothing(capsys, tmp_path):
+    print_addresses(Stack(data_dir=tmp_path, environment={"USE_REAL_DEVNET": ""}), 1.0)
+
+    assert capsys.readouterr().out.startswith("\nThe engine is ready (1.0 s). In another terminal:")
 
 
 def test_a_bad_setting_is_named_and_nothing_is_deployed(monkeypatch, capsys):

@@ -1,10 +1,12 @@
 """Carrying a deployment out, on a pretended cloud: what is called for, in which order, and what is told."""
 
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
+from solders.keypair import Keypair
 
 from infra.cloud import Target
 from infra.deploy import (
@@ -24,6 +26,7 @@ from infra.packaging import Package
 from tests.builders import NOON
 from tests.clocks import StoppedClock
 
+WALLET = Keypair.from_seed(bytes(range(32)))
 STACK = "order-execution-engine-prod"
 ACCOUNT = "123456789012"
 ARCHIVE = Upload(key="abc.zip", content=b"code")
@@ -312,6 +315,62 @@ def package(tmp_path):
     archive = tmp_path / "deployment.zip"
     archive.write_bytes(b"code")
     return Package(template=APP_TEMPLATE, archive=archive, archive_digest="abc")
+
+
+REAL_TEMPLATE = {
+    **APP_TEMPLATE,
+    "Parameters": {
+        **APP_TEMPLATE["Parameters"],
+        **{
+            name: {"Type": "String", "Default": ""}
+            for name in (
+                *("AuthMode", "UseRealDevnet", "SolanaCluster", "SolanaWalletKey", "SolanaWalletSecretArn"),
+                *("SolanaMaxPerOrder", "SolanaMaxPerDay", "AuthIssuer", "AuthAudience"),
+            )
+        },
+    },
+}
+REAL_SWAPS = {
+    "AUTH_MODE": "jwt",
+    "AUTH_ISSUER": "https://tenant.example",
+    "AUTH_AUDIENCE": "engine",
+    "USE_REAL_DEVNET": "true",
+    "SOLANA_CLUSTER": "devnet",
+    "SOLANA_MAX_PER_ORDER": "SOL=1",
+    "SOLANA_MAX_PER_DAY": "SOL=1",
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "wallet", "told"),
+    [
+        ("prod", {"SOLANA_WALLET_SECRET_ARN": "arn:wallet"}, "the wallet in arn:wallet"),
+        ("localstack", {"SOLANA_WALLET_KEY": str(WALLET)}, f"the wallet {WALLET.pubkey()}"),
+    ],
+)
+def test_whoever_deploys_an_engine_that_swaps_for_real_reads_where_and_with_which_wallet(tmp_path, stage, wallet, told):
+    reported = []
+    built = replace(package(tmp_path), template=REAL_TEMPLATE, real_venues=True)
+    target = pretend_target(PretendCloud("UPDATE_COMPLETE"), stage)
+
+    deploy(target, environment={**REAL_SWAPS, **wallet}, package=built, report=reported.append)
+
+    assert f"Swaps are real, on Solana's devnet, and paid by {told}" in reported
+    assert not any(str(WALLET) in line for line in reported)
+
+
+def test_a_wallets_key_that_is_none_is_refused_before_anything_is_deployed(tmp_path):
+    cloud = PretendCloud("UPDATE_COMPLETE")
+    built = replace(package(tmp_path), template=REAL_TEMPLATE, real_venues=True)
+
+    with pytest.raises(DeployError, match="SOLANA_WALLET_KEY does not hold a wallet's key") as refused:
+        deploy(
+            pretend_target(cloud, "localstack"),
+            environment={**REAL_SWAPS, "SOLANA_WALLET_KEY": "secret-words"},
+            package=built,
+        )
+    assert "secret-words" not in str(refused.value)
+    assert cloud.calls == []
 
 
 def test_a_stack_that_holds_data_is_protected_from_being_deleted():
