@@ -4,9 +4,11 @@ What is real there, and what is stood in for, says tests/solana/ledger.py. The c
 sleeps: a block each 0.4 s of its clock.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from tests.clocks import QuickClock
 from tests.conftest import Database
 from tests.integration.conftest import MakeEngine
 from tests.solana.accounts import with_data
-from tests.solana.devnet import Devnet
+from tests.solana.devnet import WORTH, Devnet
 from tests.solana.faults import Dropped, Duplicated, Expiring, Failing, Fault, Late, SlowlyConfirmed
 from tests.solana.ledger import Landing, Ledger
 from tests.solana.rpc_server import RpcError, RpcServer
@@ -609,15 +611,15 @@ class TestCrashes:
 
     @pytest.fixture
     def ledger(self) -> Ledger:
-        ledger = Ledger(valid_blocks=20, finalized_after=4)
-        ledger.produce(4)
+        ledger = Ledger(valid_blocks=15, finalized_after=2)
+        ledger.produce(2)
         return ledger
 
-    @pytest.mark.parametrize("fault", [None, Dropped(1), Failing(6005), Expiring(), Late(10)], ids=repr)
+    @pytest.mark.parametrize("fault", [None, Dropped(1), Failing(6005), Expiring(), Late(5)], ids=repr)
     def test_an_order_is_swapped_once_wherever_its_worker_dies(
         self, devnet, pools, api, queues, database, make_real_engine, serve, let_time_pass, monkeypatch, fault
     ) -> None:
-        monkeypatch.setattr("chalicelib.venues.solana.signing.LIFETIME", timedelta(seconds=8))
+        monkeypatch.setattr("chalicelib.venues.solana.signing.LIFETIME", timedelta(seconds=6))
         deaths = 0
         while True:
             fate = Fate([deaths + 1])
@@ -645,6 +647,72 @@ class TestCrashes:
             deaths += 1
         print(f"{deaths} places to die at, with {fault}")
         assert deaths >= 10
+
+
+class TestStorm:
+    """Everything at once, drawn by chance: no order is swapped twice or lost, and the books agree with the chain."""
+
+    @pytest.fixture
+    def ledger(self) -> Ledger:
+        ledger = Ledger(valid_blocks=20, finalized_after=4)
+        ledger.produce(4)
+        return ledger
+
+    @pytest.mark.parametrize("seed", range(2))
+    def test_the_books_agree_with_the_chain_whatever_happened(
+        self, devnet, api, queues, database, make_real_engine, serve, let_time_pass, monkeypatch, node, spare_node, seed
+    ) -> None:
+        monkeypatch.setattr("chalicelib.venues.solana.signing.LIFETIME", timedelta(seconds=8))
+        chance = Random(seed)
+        for venue in VENUES:
+            for pair in ("SOL/USDC", "TAX/USDC", "NOTE/SOL"):
+                devnet.open_pool(venue, pair, price=price_near(pair, chance))
+        devnet.ledger.fault_of = lambda sent: chance.choice([None, None, None, *HARMLESS, *COSTLY])
+        before = devnet.balances()
+        order_ids = []
+        for _ in range(15):
+            token_in, token_out = chance.choice(("SOL/USDC", "TAX/USDC", "NOTE/SOL")).split("/")
+            side, amount = chance.choice(("sell", "buy")), chance.randint(1, 20)
+            order_ids.append(api.place(tokenIn=token_in, tokenOut=token_out, side=side, amount=amount))
+
+        while not all(database.order(order_id)["status"] in ("confirmed", "failed") for order_id in order_ids):
+            engine = serve(make_real_engine())
+            mortal(engine, Fate([chance.randint(1, 60)]))
+            for one in (node, spare_node):
+                one.is_down = chance.random() < 0.2
+                one.blocks_behind = chance.choice((0, 0, 3, 10))
+                one.rate_limited, one.lost_answers = chance.choice((0, 0, 1)), chance.choice((0, 0, 1))
+                one.refuses_landed = chance.random() < 0.5
+            try:
+                engine.recovery.recover()
+                queues.work_off()
+            except Killed:
+                queues.clock.pass_time(100)
+            let_time_pass(3600)
+
+        ends = Counter(database.order(order_id)["status"] for order_id in order_ids)
+        print(f"storm {seed}: {dict(ends)}, {len(devnet.ledger.sent)} sent, {len(devnet.ledger.landings)} landed")
+        expected = dict.fromkeys(before, Decimal(0))
+        for order_id in order_ids:
+            events, swaps = database.events(order_id), devnet.ledger.swaps_of(order_id)
+            assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+            assert len(swaps) == (events[-1]["event"] == "confirmed"), events[-1]
+            for landing in devnet.ledger.landings_of(order_id):
+                expected["SOL"] -= devnet.fees_of(landing)
+            if swaps:
+                order, fill = database.order(order_id), confirmed(database, order_id)
+                assert fill["txHash"] == swaps[0].sent.signature
+                sign = 1 if order["side"] == "sell" else -1
+                expected[order["token_in"]] -= sign * fill["amountIn"]
+                expected[order["token_out"]] += sign * fill["amountOut"]
+        assert {symbol: amount - before[symbol] for symbol, amount in devnet.balances().items()} == expected
+        assert ends["confirmed"] > 5
+
+
+def price_near(pair: str, chance: Random) -> Decimal:
+    """A price about what the tokens are worth, as venues differ."""
+    base, other = pair.split("/")
+    return WORTH[base] / WORTH[other] * Decimal(chance.randint(98, 102)) / 100
 
 
 def mortal(engine: Engine, fate: Fate) -> None:

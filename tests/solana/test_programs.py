@@ -23,7 +23,7 @@ from solders.transaction import VersionedTransaction
 from tests.solana.accounts import LAMPORTS, TOKEN_PROGRAM, WRAPPED_SOL, Mint, owned_by, token_account
 from tests.solana.ledger import RAYDIUM_MAINNET, Landing, Ledger
 
-_VECTORS = json.loads(Path("tests/unit/venues/solana_vectors.json").read_text())
+_VECTORS = json.loads((Path(__file__).parents[1] / "unit/venues/solana_vectors.json").read_text())
 _RAYDIUM, _METEORA = _VECTORS["raydiumCpmm"], _VECTORS["meteoraDammV2"]
 
 
