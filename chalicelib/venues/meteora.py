@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
 from functools import cache
+from math import isqrt
 from typing import Protocol
 
 from solders.instruction import Instruction
@@ -50,6 +51,7 @@ FEE_DENOMINATOR = 10**9
 _POOL = bytes.fromhex("f19a6d0411b16dbc")
 _SWAP = bytes([248, 198, 158, 145, 225, 117, 135, 200])
 _MINT_A, _MINT_B, _VAULT_A, _VAULT_B = 168, 200, 232, 264
+_COLLECT_MODE = 484
 _BASIS_POINTS = 10_000
 _ONE_Q64 = 1 << 64
 _ENABLED = 0
@@ -414,14 +416,21 @@ class Meteora:
         return ()
 
     def depth(self, pool_data: bytes) -> int:
-        """See ``Amm.depth``: the liquidity at the price where the pool stands."""
-        return _u128(pool_data, 360)
+        """See ``Amm.depth``: ``√(x·y)`` of what the pool holds, as in the other program.
+
+        Not its liquidity: over a range narrow enough next to nothing makes that as great as one likes. A product of
+        holdings costs its maker at least what pools at the market's price cost, whatever the price it is made at.
+        """
+        try:
+            reserve_a, reserve_b = _read_curve("", pool_data).reserves
+        except SwapRefused:
+            return 0
+        return isqrt(reserve_a * reserve_b)
 
     def live(self, address: str, accounts: Mapping[str, Account], moment: Moment) -> MeteoraPool:
         """See ``Amm.live``; the fee depends on how long the pool is open."""
         where = _where(address)
         data = pool_account(where, accounts.get(address), program=self.program, discriminator=_POOL, size=POOL_BYTES)
-        collect_mode = data[484]
         reserve_a, reserve_b = struct.unpack_from("<QQ", data, 680)
         return MeteoraPool(
             address=address,
@@ -430,12 +439,10 @@ class Meteora:
             mints=(address_at(data, _MINT_A), address_at(data, _MINT_B)),
             vaults=(address_at(data, _VAULT_A), address_at(data, _VAULT_B)),
             balances=(reserve_a, reserve_b),
-            curve=_read_compounding(where, data)
-            if collect_mode == _CollectMode.COMPOUNDING
-            else _read_range(where, data),
+            curve=_read_curve(where, data),
             fees=_read_fees(data),
             status=data[481],
-            collect_mode=collect_mode,
+            collect_mode=data[_COLLECT_MODE],
             activation_type=data[480],
             activation_point=struct.unpack_from("<Q", data, 472)[0],
             moment=moment,
@@ -475,6 +482,12 @@ def _read_fees(data: bytes) -> PoolFees:
         accumulator=_u128(data, 120),
         version=data[486],
     )
+
+
+def _read_curve(where: str, data: bytes) -> _Curve:
+    if data[_COLLECT_MODE] == _CollectMode.COMPOUNDING:
+        return _read_compounding(where, data)
+    return _read_range(where, data)
 
 
 def _read_compounding(where: str, data: bytes) -> CompoundingLiquidity:

@@ -149,7 +149,10 @@ class Amm(Protocol):
         """Return the accounts that ``live`` reads besides the pool; a pool's never change."""
 
     def depth(self, pool_data: bytes) -> int:
-        """Return a measure that is greater the less a swap moves the price, to keep the deepest of many pools."""
+        """Return a measure of what a pool holds, to keep the deepest of many; 0 for one that is empty.
+
+        Anybody can open pools, and those kept are all that is looked at. So it must not be had for less than it says.
+        """
 
     def live(self, address: str, accounts: Mapping[str, Account], moment: Moment) -> LivePool:
         """Read a pool from its account and those that it ``needs``.

@@ -3,6 +3,7 @@
 import struct
 from dataclasses import replace
 from fractions import Fraction
+from math import isqrt
 
 import pytest
 from hypothesis import assume, given
@@ -147,11 +148,30 @@ def test_a_pool_is_found_whichever_mint_its_maker_put_first():
     assert {(query.program, query.size) for query in METEORA.queries(a, b)} == {(METEORA.program, 1112)}
 
 
-def test_a_quote_needs_the_pools_account_only_and_liquidity_is_its_depth():
-    data = meteora_accounts(BOTH)[BOTH["pool"]].data
+def test_a_quote_needs_the_pools_account_only():
+    assert METEORA.needs(BOTH["pool"], meteora_accounts(BOTH)[BOTH["pool"]].data) == ()
 
-    assert METEORA.needs(BOTH["pool"], data) == ()
-    assert METEORA.depth(data) == pool_of().curve.liquidity
+
+@pytest.mark.parametrize("swap", [BOTH, ONLY_B, COMPOUNDING], ids=["both-tokens", "only-B", "compounding"])
+def test_a_pool_is_as_deep_as_what_it_holds(swap):
+    reserve_a, reserve_b = pool_of(swap).balances
+
+    assert METEORA.depth(meteora_accounts(swap)[swap["pool"]].data) == isqrt(reserve_a * reserve_b)
+
+
+def test_a_pool_whose_little_liquidity_lies_in_a_narrow_range_is_not_deep():
+    deep = meteora_accounts(BOTH)[BOTH["pool"]]
+    price = pool_of().curve.sqrt_price
+    narrow = bytearray(deep.data)
+    for offset, value in ((360, 2**120), (424, price - 1), (440, price + 1)):
+        narrow[offset : offset + 16] = value.to_bytes(16, "little")
+
+    assert pool_of(**{BOTH["pool"]: deep._replace(data=bytes(narrow))}).curve.liquidity > pool_of().curve.liquidity
+    assert METEORA.depth(bytes(narrow)) < METEORA.depth(deep.data)
+
+
+def test_an_empty_pool_has_no_depth():
+    assert METEORA.depth(bytes(1112)) == 0
 
 
 @pytest.mark.parametrize("swap", [BOTH, ONLY_B, COMPOUNDING], ids=["both-tokens", "only-B", "compounding"])
