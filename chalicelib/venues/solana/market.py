@@ -30,7 +30,8 @@ FOUND_SECONDS = 60.0
 NOT_FOUND_SECONDS = 2.0
 """How long the first pool of a pair may stay unknown: snipers wait for it."""
 MOST_POOLS = 5
-"""Of a venue's pools of one pair so many are read, the deepest: anybody can open a pool."""
+"""Of a venue's pools of one pair so many are read, first those that operators named, then the deepest: anybody can open
+a pool."""
 
 
 class PoolAddress(NamedTuple):
@@ -98,12 +99,14 @@ class SolanaMarket:
     def read(self, pairs: Collection[Pair]) -> Snapshot:
         """Read the pools of these pairs as they are now, or were ``REREAD_SECONDS`` ago.
 
+        What another venue has begun to read meanwhile is new enough, however long its node takes to answer.
+
         Raises:
             VenueUnavailable: no node answers, or none serves what it is asked.
         """
-        asked = frozenset(pairs)
+        asked, asked_at = frozenset(pairs), self.clock.seconds()
         with self._lock:
-            if self._last and asked <= self._last[0].pairs and not self._is_old(self._last[0]):
+            if self._last and asked <= self._last[0].pairs and asked_at - self._last[0].read_at < REREAD_SECONDS:
                 return self._last[0]
             try:
                 snapshot = self._read(asked)
@@ -118,9 +121,6 @@ class SolanaMarket:
             if self._last and pair in self._last[0].pairs:
                 return self._last[0]
         return self.read([pair])
-
-    def _is_old(self, snapshot: Snapshot) -> bool:
-        return self.clock.seconds() - snapshot.read_at >= REREAD_SECONDS
 
     def _read(self, pairs: frozenset[Pair]) -> Snapshot:
         self._find(pairs)
@@ -159,8 +159,9 @@ class SolanaMarket:
             for query in queries[amm.name, pair]:
                 pools |= dict(next(answers))
                 pools |= {known: account for known, account in self._known.items() if _matches(query, account)}
-            deepest = sorted(pools, key=lambda pool: (-amm.depth(pools[pool].data), pool))[:MOST_POOLS]
-            addresses = tuple(PoolAddress(pool, amm.needs(pool, pools[pool].data)) for pool in deepest)
+            deepest = sorted(pools, key=lambda pool: (-amm.depth(pools[pool].data), pool))
+            kept = sorted(deepest, key=lambda pool: pool not in self._known)[:MOST_POOLS]
+            addresses = tuple(PoolAddress(pool, amm.needs(pool, pools[pool].data)) for pool in deepest if pool in kept)
             self._found[amm.name, pair] = _Found(addresses, now + (FOUND_SECONDS if addresses else NOT_FOUND_SECONDS))
 
     def _program_accounts(self, queries: Sequence[ProgramQuery]) -> list[list[tuple[str, Account]]]:

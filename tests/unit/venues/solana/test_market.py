@@ -2,6 +2,7 @@
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event, current_thread, main_thread
 
 import pytest
 
@@ -70,6 +71,33 @@ def test_a_venue_that_asks_right_after_another_gets_the_same_answer(market, clus
     assert cluster.asked == ["find", "read", "read"]
 
 
+def test_a_venue_that_asks_while_another_is_answered_slowly_gets_that_answer(cluster):
+    has_asked = Event()
+
+    class NotingClock(StoppedClock):
+        def seconds(self):
+            if current_thread() is not main_thread():
+                has_asked.set()
+            return super().seconds()
+
+    clock = NotingClock(NOON)
+    market = SolanaMarket(rpc=cluster, amms=(RAYDIUM, METEORA), known_pools=(), clock=clock)
+    market.read([ANOTHER_PAIR])
+    answer_at_once = cluster.accounts
+    with ThreadPoolExecutor(1) as another:
+
+        def answer_slowly(addresses):
+            waiting.append(another.submit(market.read, [PAIR]))
+            assert has_asked.wait(5)
+            clock.pass_time(10 * REREAD_SECONDS)
+            return answer_at_once(addresses)
+
+        waiting = []
+        cluster.accounts = answer_slowly
+        first = market.read([PAIR])
+        assert waiting[0].result(5) is first
+
+
 def test_pools_are_looked_for_again_after_a_while_and_sooner_where_there_was_none(market, cluster, clock):
     market.read([PAIR])
     pool = cluster.holds.pop(ANOTHER_SWAP["pool"])
@@ -106,6 +134,17 @@ def test_a_pool_that_opens_later_is_known_but_takes_no_swaps_until_the_chains_ow
     cluster.holds[CLOCK] = altered(cluster.holds[CLOCK], 32, "<q", A_TIME + 1)
     clock.pass_time(REREAD_SECONDS)
     assert pools_in(market.read([PAIR])) == [SWAP["pool"]]
+
+
+def test_a_pool_that_operators_name_is_read_however_many_are_deeper(cluster, clock):
+    original = cluster.holds.pop(SWAP["pool"])
+    for depth in range(1, MOST_POOLS + 3):
+        cluster.holds[an_address(depth)] = altered(original, LP_SUPPLY, "<Q", depth)
+    market = SolanaMarket(rpc=cluster, amms=(RAYDIUM, METEORA), known_pools=(an_address(1),), clock=clock)
+
+    found = pools_in(market.read([PAIR]))
+
+    assert found == [an_address(depth) for depth in (*range(MOST_POOLS + 2, 3, -1), 1)]
 
 
 @pytest.mark.parametrize("refuses", [None, REFUSED])
