@@ -128,7 +128,7 @@ def carry_out(rpc: SolanaRpc, clock: Clock, wallet: Wallet, step: Step) -> str:
         rpc.send(payload)
         # The height first: what is not found after it was passed did not land in time.
         height = rpc.block_height().height
-        (status,) = rpc.signature_statuses([signature], search_history=True).statuses
+        (status,) = rpc.signature_statuses([signature]).statuses
         if status and status.confirmation in ("confirmed", "finalized"):
             if status.err is not None:
                 raise SeedError(f"{step.what} landed with an error: {status.err} ({DEVNET.explorer_url(signature)})")

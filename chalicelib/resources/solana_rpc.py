@@ -1,4 +1,4 @@
-"""The ten methods of Solana's JSON-RPC API that the engine uses: https://solana.com/docs/rpc/http.
+"""The eleven methods of Solana's JSON-RPC API that the engine uses: https://solana.com/docs/rpc/http.
 
 Whatever a node answers is read into a type of ours; an answer of another shape is the node's fault and leads to the
 next endpoint. Addresses, hashes and signatures are base58 text, as the API has them: nothing here knows of keys.
@@ -18,6 +18,7 @@ __all__ = [
     "Account",
     "BlockHeight",
     "Blockhash",
+    "LastLook",
     "ProgramQuery",
     "RpcRefused",
     "RpcUnavailable",
@@ -82,6 +83,16 @@ class BlockHeight(NamedTuple):
 
     slot: int
     height: int
+
+
+class LastLook(NamedTuple):
+    """What one node knew of transactions, and how far back and forward it knows anything."""
+
+    found: Statuses
+    finalized: BlockHeight
+    """The last block that this very node has finalized."""
+    first_slot: int
+    """Of the first block that it still has."""
 
 
 class Simulation(NamedTuple):
@@ -221,15 +232,28 @@ class SolanaRpc:
         """
         return _as_one(self._nodes.ask(_status_calls(signatures, search_history=False)))
 
-    def signature_statuses_of_every_node(self, signatures: Sequence[str]) -> list[Statuses]:
-        """Look transactions up among all that each node has kept, of those nodes that answer and do not refuse."""
-        answers = self._nodes.ask_every_endpoint(_status_calls(signatures, search_history=True))
-        refusals = [answer for of_node in answers for answer in of_node if isinstance(answer, RpcRefused)]
-        told = [[answer for answer in of_node if not isinstance(answer, RpcRefused)] for of_node in answers]
-        whole = [_as_one(kept) for kept, of_node in zip(told, answers, strict=True) if len(kept) == len(of_node)]
-        if not whole:
+    def last_looks(self, signatures: Sequence[str]) -> list[LastLook]:
+        """Look transactions up among all that each node has kept, and ask the same node what that is, in one request.
+
+        Returns:
+            What those nodes know that answer and refuse nothing of it.
+        """
+        calls: list[Call[Any]] = [
+            Call("getEpochInfo", [FINALIZED], _block_height),
+            Call("getFirstAvailableBlock", [], _slot),
+            *_status_calls(signatures, search_history=True),
+        ]
+        refusals: list[RpcRefused] = []
+        looks: list[LastLook] = []
+        for answers in self._nodes.ask_every_endpoint(calls):
+            told: list[Any] = [answer for answer in answers if not isinstance(answer, RpcRefused)]
+            if len(told) == len(calls):
+                finalized, first_slot, *found = told
+                looks.append(LastLook(_as_one(found), finalized, first_slot))
+            refusals += [answer for answer in answers if isinstance(answer, RpcRefused)]
+        if not looks:
             raise refusals[0]
-        return whole
+        return looks
 
     def block_height(self) -> BlockHeight:
         """Return the height of the last finalized block, and its slot."""
@@ -365,6 +389,10 @@ def _status(status: _Status) -> SignatureStatus:
 def _block_height(result: Any) -> BlockHeight:
     info = msgspec.convert(result, _EpochInfo)
     return BlockHeight(info.absolute_slot, info.block_height)
+
+
+def _slot(result: Any) -> int:
+    return msgspec.convert(result, int)
 
 
 def _transaction(result: Any) -> dict[str, Any] | None:

@@ -61,8 +61,10 @@ class RpcServer:
         """How many transactions are still taken without telling so: the connection is closed."""
         self.blocks_behind = 0
         """How much older than the chain is what it says about heights and statuses."""
-        self.knows_from = 0
-        """Below this height it knows of no transaction: it was restarted, and has a gap there."""
+        self.forked_at: int | None = None
+        """The height from which on it follows a fork that the cluster has dropped: it finalizes nothing more."""
+        self.first_height = 0
+        """It has no earlier block, be it that they were deleted or that it was started there."""
         self.refuses_landed = False
         """Whether a transaction that landed is refused as AlreadyProcessed even when no preflight is asked for."""
         self.refusals: deque[tuple[str, RpcError]] = deque()
@@ -76,6 +78,7 @@ class RpcServer:
             "getBalance": self._balance,
             "getBlockHeight": self._block_height,
             "getEpochInfo": self._epoch_info,
+            "getFirstAvailableBlock": lambda: self.ledger.slots.get(self.first_height, 0),
             "getHealth": lambda: "ok",
             "getLatestBlockhash": self._latest_blockhash,
             "getMinimumBalanceForRentExemption": self._minimum_balance,
@@ -165,8 +168,11 @@ class RpcServer:
         commitment = (config or {}).get("commitment", "finalized")
         if commitment not in _COMMITMENTS:
             raise RpcError(_INVALID_PARAMS, f"Invalid params: unknown variant `{commitment}`")
+        newest = self.ledger.height - self.blocks_behind
         lag = {"processed": 0, "confirmed": self.ledger.confirmed_after, "finalized": self.ledger.finalized_after}
-        return max(self.ledger.first_height, self.ledger.height - self.blocks_behind - lag[commitment])
+        if self.forked_at is not None and commitment != "processed":
+            newest = min(newest, self.forked_at)
+        return max(self.ledger.first_height, newest - lag[commitment])
 
     def _context(self, config: dict[str, Any] | None) -> dict[str, Any]:
         return {"apiVersion": "3.1.0", "slot": self.ledger.slots[self._height(config)]}
@@ -311,9 +317,9 @@ class RpcServer:
 
     def _seen(self, signature: str) -> Landing | None:
         landing = self.ledger.landings.get(signature)
-        if landing is None or not self.knows_from <= landing.height <= self._height({"commitment": "processed"}):
+        if landing is None or not self.first_height <= landing.height <= self._height({"commitment": "processed"}):
             return None
-        return landing
+        return None if self.forked_at is not None and landing.height > self.forked_at else landing
 
     def _confirmation(self, landing: Landing) -> str:
         return self.ledger.confirmation(landing, self._height({"commitment": "processed"}))

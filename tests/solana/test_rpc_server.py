@@ -208,7 +208,7 @@ class TestTransactions:
         ledger.produce(152)
 
         assert rpc.signature_statuses([sent.signature]).statuses == [None]
-        assert rpc.signature_statuses_of_every_node([sent.signature])[0].statuses[0].err is None
+        assert rpc.last_looks([sent.signature])[0].found.statuses[0].err is None
 
     def test_a_slowly_confirmed_one_is_not_told_before(self, ledger, rpc, wallet) -> None:
         ledger.faults.append(SlowlyConfirmed(2))

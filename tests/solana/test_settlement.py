@@ -15,7 +15,7 @@ from solders.transaction import VersionedTransaction
 
 from chalicelib.clock import Clock
 from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
-from chalicelib.resources.solana_rpc import BlockHeight, SolanaRpc, Statuses
+from chalicelib.resources.solana_rpc import BlockHeight, LastLook, SolanaRpc, Statuses
 from chalicelib.venues.raydium import Raydium
 from chalicelib.venues.solana.chain import SolanaChain
 from chalicelib.venues.solana.clusters import CLUSTERS
@@ -259,7 +259,41 @@ def test_a_swap_that_is_known_from_the_history_only_has_landed(ledger, wallet, c
     with node.counted() as requests:
         assert chain.statuses([swap])[swap.tx_hash].outcome is SwapOutcome.LANDED
 
-    assert requests == [["getSignatureStatuses"], ["getEpochInfo"], ["getSignatureStatuses"], ["getTransaction"]]
+    last_look = ["getEpochInfo", "getFirstAvailableBlock", "getSignatureStatuses"]
+    assert requests == [["getSignatureStatuses"], ["getEpochInfo"], last_look, ["getTransaction"]]
+
+
+@pytest.mark.parametrize("blocks", [1, 500], ids=["started since", "keeps some blocks only"])
+def test_a_node_without_the_blocks_that_a_swap_could_land_in_never_expires_it(
+    ledger, wallet, chain, sell, clock, node, blocks
+) -> None:
+    """Days may lie between: what a stack sent before it was stopped is looked for when it is started again."""
+    swap = sell(a_pair(ledger, wallet), "raydium")
+    chain.submit(swap)
+    ledger.produce(blocks)
+    node.first_height = ledger.height + 1
+    ledger.produce(MANY_BLOCKS)
+    clock.pass_time(3600)
+
+    assert chain.statuses([swap]) == {}
+    node.first_height = 0
+    assert chain.statuses([swap])[swap.tx_hash].outcome is SwapOutcome.LANDED
+
+
+def test_a_node_on_a_fork_that_was_dropped_gives_no_swap_up_that_landed_elsewhere(
+    ledger, wallet, sell, clock, node, rpc
+) -> None:
+    swap = sell(a_pair(ledger, wallet), "raydium")
+    with RpcServer(ledger) as forked:
+        forked.forked_at = ledger.height
+        nodes = TwoNodes(rpc, SolanaRpc([forked.url], Clock()))
+        chain = SolanaChain(rpc=nodes, explorer_url=DEVNET.explorer_url, clock=clock)
+        chain.submit(swap)
+        ledger.produce(MANY_BLOCKS)
+        clock.pass_time(60)
+
+        assert chain.statuses([swap]) == {}
+    assert len(ledger.landings) == 1
 
 
 def test_a_node_that_lags_behind_gives_no_swap_up_that_landed_in_its_last_block(
@@ -291,7 +325,7 @@ class TwoNodes:
         self.block_height: Callable[[], BlockHeight] = ahead.block_height
         self.send: Callable[[bytes], None] = ahead.send
         self.signature_statuses: Callable[..., Statuses] = behind.signature_statuses
-        self.signature_statuses_of_every_node: Callable[..., list[Statuses]] = behind.signature_statuses_of_every_node
+        self.last_looks: Callable[..., list[LastLook]] = behind.last_looks
         self.transactions: Callable[..., list[Any]] = behind.transactions
 
 
@@ -305,7 +339,7 @@ def test_a_node_that_has_lost_its_history_gives_no_swap_up_that_another_knows(
         chain = SolanaChain(rpc=SolanaRpc(urls, Clock()), explorer_url=DEVNET.explorer_url, clock=clock)
         chain.submit(swap)
         ledger.produce(400)
-        forgetful.knows_from = ledger.height
+        forgetful.first_height = ledger.height
         clock.pass_time(3600)
 
         ended = chain.statuses([swap])[swap.tx_hash]
@@ -327,7 +361,7 @@ def test_a_swap_expires_though_one_of_the_nodes_is_of_no_use(ledger, wallet, sel
         ended = chain.statuses([swap])
 
     assert ended == {swap.tx_hash: SwapStatus(outcome=SwapOutcome.EXPIRED)}
-    assert useless.calls.keys() == {"getSignatureStatuses"}
+    assert useless.calls.keys() <= {"getEpochInfo", "getFirstAvailableBlock", "getSignatureStatuses"}
 
 
 def test_many_swaps_cost_a_look_and_a_reading(ledger, wallet, chain, sell, node) -> None:

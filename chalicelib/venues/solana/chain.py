@@ -5,17 +5,18 @@ outcome: "not found" is not "failed", and neither is a clock that says it is too
 hold, in this order:
 
 1. a *finalized* block is higher than ``last_valid_block_height``, so that no block it could land in is still to come;
-2. a look *after* that, through all that each of our nodes has kept, does not find it at any: one may be on a fork
-   that the cluster leaves, or have been restarted with a gap in what it knows;
-3. at least one node that looked was as far as the slot of that finalized block. One that lags behind would not have
-   seen what landed in the last blocks: what it finds counts, that it finds nothing does not.
+2. a look *after* that, through all that each of our nodes has kept, does not find it at any;
+3. at least one node that looked must have seen it, had it landed. One that lags behind, or follows a fork that the
+   cluster has dropped, has not seen what landed in the last blocks: it must have finalized one that is higher itself.
+   And one that was started since, or keeps the blocks of some hours only, has not got, or has no more, what landed
+   before: its first block must be from before the transaction was signed. Of any other node counts what it finds, not
+   that it finds nothing.
 
 That takes two more requests, the second to every node, so they are made only when by our clock it may be so far. A node
 that does not answer is no objection, or one that is gone for good would keep orders open for ever.
 
-So what remains trusted is this: the finalized height that one node tells, and that not *all* the nodes which answered
-the last look, and were as far, have lost the same transaction. With one endpoint that is one node's word; with two of
-different providers both must be wrong in the same way, or one of them while the other does not answer or lags.
+So what remains trusted is that no node tells an untruth of itself which is just this one: that it has all these blocks
+while one is missing. With endpoints of two providers both would have to, or one while the other does not answer.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,7 +26,14 @@ from dataclasses import dataclass
 from chalicelib.clock import Clock
 from chalicelib.observability import logger
 from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
-from chalicelib.resources.solana_rpc import RpcRefused, RpcUnavailable, SignatureStatus, SolanaRpc, Statuses
+from chalicelib.resources.solana_rpc import (
+    BlockHeight,
+    LastLook,
+    RpcRefused,
+    RpcUnavailable,
+    SignatureStatus,
+    SolanaRpc,
+)
 from chalicelib.venues.solana.failures import describe_error
 from chalicelib.venues.solana.fills import read_moved
 from chalicelib.venues.solana.transaction import read_swap
@@ -33,6 +41,11 @@ from chalicelib.venues.venue import VenueUnavailable
 
 FINAL = ("confirmed", "finalized")
 """What cannot be undone: a cluster has never gone back behind a confirmed block. A processed one it may drop."""
+
+VALID_BLOCKS = 150
+"""For how many blocks a transaction may land: ``MAX_PROCESSING_AGE`` in Agave."""
+MOST_SLOTS_A_BLOCK = 2
+"""Slots stay empty where a leader fails: on average a few of a hundred, and never for long one of two."""
 
 EXPIRED = SwapStatus(outcome=SwapOutcome.EXPIRED)
 Found = dict[str, SignatureStatus]
@@ -104,14 +117,18 @@ class SolanaChain:
         past = [tx_hash for tx_hash, swap in overdue.items() if _last_valid_height(swap) < finalized.height]
         if not past:
             return {}
-        looks = self.rpc.signature_statuses_of_every_node(past)
+        looks = self.rpc.last_looks(past)
         found = _found_by_any(past, looks)
         ended = self._ended(overdue, found)
-        newest = max(look.slot for look in looks)
-        if newest < finalized.slot:
-            logger.warning(f"the last look was at slot {newest}, before {finalized.slot}: it does not count")
-            return ended
-        return ended | {tx_hash: EXPIRED for tx_hash in past if tx_hash not in found}
+        for tx_hash in past:
+            last_valid_height = _last_valid_height(overdue[tx_hash])
+            if tx_hash in found:
+                continue
+            if any(_must_have_seen(look, finalized, last_valid_height) for look in looks):
+                ended[tx_hash] = EXPIRED
+            else:
+                logger.warning(f"the last look for {tx_hash} does not count: no node must have seen it")
+        return ended
 
     def _failed(self, swap: SignedTransaction, status: SignatureStatus) -> SwapStatus:
         return SwapStatus(
@@ -157,15 +174,24 @@ def _last_valid_height(swap: SignedTransaction) -> int:
     return swap.last_valid_block_height
 
 
+def _must_have_seen(look: LastLook, finalized: BlockHeight, last_valid_height: int) -> bool:
+    """Whether a node has all blocks in which a transaction could have landed, each of them finalized."""
+    if look.found.slot < finalized.slot:
+        return False
+    blocks_since = look.finalized.height - last_valid_height
+    signed_at = look.finalized.slot - MOST_SLOTS_A_BLOCK * (blocks_since + VALID_BLOCKS)
+    return blocks_since > 0 and look.first_slot <= max(signed_at, 0)
+
+
 def _found(tx_hashes: Collection[str], statuses: Sequence[SignatureStatus | None]) -> Found:
     return {tx_hash: status for tx_hash, status in zip(tx_hashes, statuses, strict=True) if status is not None}
 
 
-def _found_by_any(tx_hashes: Collection[str], looks: Sequence[Statuses]) -> Found:
+def _found_by_any(tx_hashes: Collection[str], looks: Sequence[LastLook]) -> Found:
     """Return what any node found; of what several did, the surest."""
     found: Found = {}
     for look in looks:
-        for tx_hash, status in _found(tx_hashes, look.statuses).items():
+        for tx_hash, status in _found(tx_hashes, look.found.statuses).items():
             if tx_hash not in found or status.confirmation in FINAL:
                 found[tx_hash] = status
     return found

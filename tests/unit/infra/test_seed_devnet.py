@@ -131,8 +131,7 @@ class Rpc:
     def block_height(self):
         return BlockHeight(slot=1, height=self.heights.pop(0) if len(self.heights) > 1 else self.heights[0])
 
-    def signature_statuses(self, signatures, *, search_history):
-        assert search_history
+    def signature_statuses(self, signatures):
         return Statuses(1, [self.statuses.pop(0)])
 
 

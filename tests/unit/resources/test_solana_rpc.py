@@ -20,6 +20,7 @@ from chalicelib.resources.solana_rpc import (
     Account,
     Blockhash,
     BlockHeight,
+    LastLook,
     ProgramQuery,
     RpcRefused,
     RpcUnavailable,
@@ -491,25 +492,36 @@ def test_a_call_ends_when_its_time_is_over_however_many_nodes_are_left(node, oth
 
 
 LANDED, NOT_FOUND = with_context([status_json()], 9), with_context([None], 7)
+FINALIZED = BlockHeight(slot=500, height=480)
+NOTHING = LastLook(Statuses(7, [None]), FINALIZED, 3)
 
 
-def test_every_node_is_asked_for_what_it_has_kept(pair, node, other):
-    node.results["getSignatureStatuses"] = NOT_FOUND
-    other.results["getSignatureStatuses"] = LANDED
+def looks(found):
+    """Return what a node says of itself, and that it has found this."""
+    return {"getEpochInfo": EPOCH, "getFirstAvailableBlock": 3, "getSignatureStatuses": found}
 
-    assert pair.signature_statuses_of_every_node(["a"]) == [
-        Statuses(7, [None]),
-        Statuses(9, [SignatureStatus(6, None, "confirmed")]),
+
+def test_every_node_is_asked_for_what_it_has_kept_and_how_far_that_goes(pair, node, other):
+    node.results |= looks(NOT_FOUND)
+    other.results |= looks(LANDED)
+
+    assert pair.last_looks(["a"]) == [
+        NOTHING,
+        LastLook(Statuses(9, [SignatureStatus(6, None, "confirmed")]), FINALIZED, 3),
     ]
     for each in (node, other):
-        assert [request["params"] for request in each.requests] == [[["a"], {"searchTransactionHistory": True}]]
+        (asked,) = each.requests
+        assert [call["params"] for call in asked] == [
+            [{"commitment": "finalized"}],
+            [],
+            [["a"], {"searchTransactionHistory": True}],
+        ]
 
 
 def test_where_there_is_one_node_it_is_asked_once(rpc, node):
-    node.results["getSignatureStatuses"] = NOT_FOUND
-    node.results["getTransaction"] = None
+    node.results |= looks(NOT_FOUND) | {"getTransaction": None}
 
-    assert rpc.signature_statuses_of_every_node(["a"]) == [Statuses(7, [None])]
+    assert rpc.last_looks(["a"]) == [NOTHING]
     assert rpc.transactions(["a"]) == [None]
     assert rpc.round_trips == 2
 
@@ -518,38 +530,38 @@ def test_nodes_are_asked_side_by_side(pair, node, other):
     """Each answers only when both were asked."""
     both = threading.Barrier(2, timeout=10)
     for each in (node, other):
-        each.results["getSignatureStatuses"] = lambda _: (both.wait(), NOT_FOUND)[1]
+        each.results |= looks(lambda _: (both.wait(), NOT_FOUND)[1])
 
-    assert len(pair.signature_statuses_of_every_node(["a"])) == 2
+    assert len(pair.last_looks(["a"])) == 2
 
 
 @pytest.mark.parametrize("turn", FAILURES.values(), ids=FAILURES.keys())
 def test_a_node_that_fails_is_no_voice_and_is_not_asked_while_it_rests(pair, node, other, turn):
     node.always = turn
-    other.results["getSignatureStatuses"] = NOT_FOUND
+    other.results |= looks(NOT_FOUND)
 
-    assert pair.signature_statuses_of_every_node(["a"]) == [Statuses(7, [None])]
+    assert pair.last_looks(["a"]) == [NOTHING]
     asked = len(node.requests)
-    assert pair.signature_statuses_of_every_node(["a"]) == [Statuses(7, [None])]
+    assert pair.last_looks(["a"]) == [NOTHING]
     assert len(node.requests) == asked
 
 
 def test_a_node_that_has_no_history_is_no_voice(pair, node, other):
     node.always = answers_with(error=error(-32011, "Transaction history is not available from this node"))
-    other.results["getSignatureStatuses"] = NOT_FOUND
+    other.results |= looks(NOT_FOUND)
 
-    assert pair.signature_statuses_of_every_node(["a"]) == [Statuses(7, [None])]
+    assert pair.last_looks(["a"]) == [NOTHING]
 
     other.always = node.always
     with pytest.raises(RpcRefused, match="history is not available"):
-        pair.signature_statuses_of_every_node(["a"])
+        pair.last_looks(["a"])
 
 
 def test_where_every_node_fails_nobody_has_said_anything(pair, node, other):
     node.always = other.always = sends(503)
 
     with pytest.raises(RpcUnavailable, match="HTTP 503"):
-        pair.signature_statuses_of_every_node(["a"])
+        pair.last_looks(["a"])
 
 
 def test_a_transaction_that_the_first_node_does_not_have_is_read_from_another(pair, node, other):

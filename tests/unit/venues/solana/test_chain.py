@@ -14,8 +14,8 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import Transaction
 
 from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapStatus
-from chalicelib.resources.solana_rpc import BlockHeight, RpcRefused, RpcUnavailable, SignatureStatus, Statuses
-from chalicelib.venues.solana.chain import SolanaChain
+from chalicelib.resources.solana_rpc import BlockHeight, LastLook, RpcRefused, RpcUnavailable, SignatureStatus, Statuses
+from chalicelib.venues.solana.chain import VALID_BLOCKS, SolanaChain
 from chalicelib.venues.solana.clusters import SPL_TOKEN
 from chalicelib.venues.solana.failures import describe_error
 from chalicelib.venues.solana.token_programs import WRAPPED_SOL
@@ -111,6 +111,9 @@ class ScriptedRpc:
         """At which slot each node is that looks through the history."""
         self.forgetful = set()
         """The slots of those nodes that have lost what they had kept."""
+        self.finalized = None
+        """What the nodes that look through the history have finalized, if not the same."""
+        self.first_slot = 0
         self.moved = {}
         self.fails = {}
         """Errors by method, instead of an answer."""
@@ -121,13 +124,15 @@ class ScriptedRpc:
         self._note("statuses", list(signatures))
         return Statuses(600, [self.recent.get(signature) for signature in signatures])
 
-    def signature_statuses_of_every_node(self, signatures):
+    def last_looks(self, signatures):
         self._note("history", list(signatures))
         known = {**self.kept, **self.recent}
-        return [
-            Statuses(slot, [None if slot in self.forgetful else known.get(signature) for signature in signatures])
-            for slot in self.slots
-        ]
+        looks = []
+        for slot in self.slots:
+            lost = slot in self.forgetful
+            found = Statuses(slot, [None if lost else known.get(signature) for signature in signatures])
+            looks.append(LastLook(found, self.finalized or self.height, self.first_slot))
+        return looks
 
     def block_height(self):
         self._note("height")
@@ -417,6 +422,22 @@ def test_a_last_look_at_a_node_that_lags_behind_the_height_does_not_count(chain,
     assert chain.statuses([a_swap()])["swap"].outcome is SwapOutcome.EXPIRED
 
 
+def test_a_last_look_at_a_node_that_has_not_finalized_a_later_block_itself_does_not_count(chain, rpc, overdue):
+    rpc.finalized = BlockHeight(slot=500, height=LAST_VALID)
+
+    assert chain.statuses([a_swap()]) == {}
+    rpc.finalized = BlockHeight(slot=500, height=LAST_VALID + 1)
+    assert chain.statuses([a_swap()])["swap"].outcome is SwapOutcome.EXPIRED
+
+
+def test_a_last_look_at_a_node_that_has_not_all_blocks_since_the_signature_does_not_count(chain, rpc, overdue):
+    rpc.first_slot = 500 - 2 * (VALID_BLOCKS + 1) + 1
+
+    assert chain.statuses([a_swap()]) == {}
+    rpc.first_slot -= 1
+    assert chain.statuses([a_swap()])["swap"].outcome is SwapOutcome.EXPIRED
+
+
 def test_what_a_node_that_lags_behind_has_found_counts_nevertheless(chain, rpc, overdue):
     rpc.slots = [499]
     rpc.kept["swap"] = status("finalized")
@@ -437,8 +458,8 @@ def test_what_one_node_finds_no_other_can_deny(chain, rpc, overdue, slots):
 
 @pytest.mark.parametrize("confirmations", [("processed", "finalized"), ("finalized", "processed")])
 def test_of_what_several_nodes_find_the_surest_counts(chain, rpc, overdue, monkeypatch, confirmations):
-    looks = [Statuses(500, [status(confirmation)]) for confirmation in confirmations]
-    monkeypatch.setattr(rpc, "signature_statuses_of_every_node", lambda _: looks)
+    looks = [LastLook(Statuses(500, [status(confirmation)]), rpc.height, 0) for confirmation in confirmations]
+    monkeypatch.setattr(rpc, "last_looks", lambda _: looks)
     rpc.moved["swap"] = SWAPPED
 
     assert chain.statuses([a_swap()])["swap"].outcome is SwapOutcome.LANDED
