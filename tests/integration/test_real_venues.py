@@ -303,6 +303,22 @@ class TestCost:
         for order_id in order_ids:
             landed(devnet, database, order_id)
 
+    @pytest.mark.parametrize(("others_pay", "most"), [(10**4, 10**5), (10**9, 10**5), (0, 10**5), (10**9, 0)])
+    def test_priority_is_paid_as_others_do_and_no_more_than_its_cap(
+        self, devnet, make_real_engine, serve, pools, api, queues, database, others_pay: int, most: int
+    ) -> None:
+        serve(make_real_engine(SOLANA_MAX_PRIORITY_FEE=str(most)))
+        devnet.ledger.priority_fees = (others_pay,) * 10
+
+        order_id = api.place()
+        queues.work_off()
+
+        result = landed(devnet, database, order_id).result
+        asked_for = -(-result.units * 11 // 10)
+        paid = result.fee - 5000
+        assert paid <= most
+        assert paid == min(-(-asked_for * others_pay // 10**6), most) or most - 1 <= paid
+
 
 class TestBounds:
     """The executed price is never worse than the order's bounds."""

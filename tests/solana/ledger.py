@@ -196,7 +196,6 @@ class Ledger:
         self._stand_ins: dict[Pubkey, AmmProgram] = {}
         self._last_valid: dict[Hash, int] = {}
         self._made = 0
-        self._configs: dict[AmmConfig, Pubkey] = {}
         self._load_amms()
         self.wrapped_sol = Mint(WRAPPED_SOL, TOKEN_PROGRAM, SOL_DECIMALS)
         self.put(WRAPPED_SOL, owned_by(TOKEN_PROGRAM, self.wrapped_sol.data(supply=0)))
@@ -514,13 +513,21 @@ class Ledger:
         open_time: int = 0,
         status: int = 0,
         enable_creator_fee: bool = False,
+        owed: int = 0,
     ) -> Pubkey:
-        """A pool of Raydium's CPMM with these amounts of both, in base units; the mints' order is the program's."""
+        """A pool of Raydium's CPMM with these amounts of both, in base units; the mints' order is the program's.
+
+        ``owed`` is what the vaults have besides of each, to the protocol and once more to the fund. Pools whose configs
+        have one index share the last one's.
+        """
         (mint_0, amount_0), (mint_1, amount_1) = sorted(
             [(base, amounts[0]), (quote, amounts[1])], key=lambda side: bytes(side[0].address)
         )
         authority = self.raydium.authority
-        vaults = (self._new_vault(mint_0, authority, amount_0), self._new_vault(mint_1, authority, amount_1))
+        vaults = (
+            self._new_vault(mint_0, authority, amount_0 + 2 * owed),
+            self._new_vault(mint_1, authority, amount_1 + 2 * owed),
+        )
         observation = self.new_address()
         self.put(observation, owned_by(self.raydium.program, bytes(4075)))
         pool = RaydiumPool(
@@ -528,6 +535,7 @@ class Ledger:
             status=status,
             open_time=open_time,
             enable_creator_fee=enable_creator_fee,
+            fees_owed=(owed, owed, owed, owed),
         )
         address = self.new_address()
         self.put(address, owned_by(self.raydium.program, pool.data()))
@@ -551,9 +559,7 @@ class Ledger:
     def _config(self, config: AmmConfig) -> Pubkey:
         seeds = [b"amm_config", config.index.to_bytes(2, "big")]
         address = Pubkey.find_program_address(seeds, self.raydium.program)[0]
-        if self.account(address) is None:
-            self.put(address, owned_by(self.raydium.program, config.data()))
-        assert self._existing(address).data == config.data(), f"config {config.index} is another already"
+        self.put(address, owned_by(self.raydium.program, config.data()))
         return address
 
 
