@@ -126,7 +126,8 @@ class Executor:
             case OrderType.STOP:
                 unmet = self._trigger(order, worker) if order.triggered_at is None else None
             case OrderType.SNIPER:
-                unmet = None if claim.launched else unlaunched(order, f"{order.token_in} has not launched")
+                launched = claim.launched or self.router.tells_launches
+                unmet = None if launched else unlaunched(order, f"{order.token_in} has not launched")
             case _:
                 assert_never(order.order_type)
         if unmet is not None:

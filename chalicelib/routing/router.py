@@ -44,6 +44,11 @@ class Router:
         """The names of all venues."""
         return tuple(self._venues)
 
+    @property
+    def tells_launches(self) -> bool:
+        """Whether an open pool is a launch: there need be no announcement."""
+        return any(venue.tells_launches for venue in self._venues.values())
+
     def venue(self, name: str) -> Venue:
         """Return the venue called ``name``."""
         return self._venues[name]

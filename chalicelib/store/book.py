@@ -52,7 +52,7 @@ _WAITING_PAIRS = f"""
     UNION ALL
     SELECT token_in, token_out, 'launch'
     FROM unlaunched
-    WHERE {is_launched("unlaunched")}
+    WHERE %(unannounced)s OR {is_launched("unlaunched")}
 """
 
 
@@ -193,9 +193,12 @@ class Book:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def waiting_pairs(self) -> list[WaitingPair]:
-        """Return each pair with orders that a price would wake, or that a known launch should have woken."""
-        rows = self._database.run(_WAITING_PAIRS, {})
+    def waiting_pairs(self, *, unannounced: bool = False) -> list[WaitingPair]:
+        """Return each pair with orders that a price would wake, or that a known launch should have woken.
+
+        ``unannounced`` adds those that wait for a launch of which nothing is known.
+        """
+        rows = self._database.run(_WAITING_PAIRS, {"unannounced": unannounced})
         return [WaitingPair(row["token_in"], row["token_out"], WaitsFor(row["waits_for"])) for row in rows]
 
     def trigger_stops(self, prices: Sequence[MarketPrice], limit: int) -> list[Step]:

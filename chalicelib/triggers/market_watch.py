@@ -67,7 +67,7 @@ class MarketWatch:
 
     def _wake(self) -> int:
         """Wake a batch of the orders that the market reaches now; return how many."""
-        pairs = self.book.waiting_pairs()
+        pairs = self.book.waiting_pairs(unannounced=self.router.tells_launches)
         if not pairs:
             return 0
         try:

@@ -77,6 +77,10 @@ class Venue(Protocol):
     def name(self) -> str:
         """The venue's name on the wire: lower case, stable."""
 
+    @property
+    def tells_launches(self) -> bool:
+        """Whether a pool that is open says that its token has launched; a simulated one is there all the time."""
+
     def quote(self, trade: Trade, attempt: int) -> Quote:
         """Price ``trade``.
 

@@ -408,11 +408,12 @@ class TestBounds:
 
 
 class TestSnipers:
-    """A launch was announced: what decides is that a pool is open, which its account says."""
+    """What decides is that a pool is open, which its account says, whether it was announced or not."""
 
-    @pytest.fixture
-    def announced(self, engine: Engine) -> None:
-        engine.launches.take(Launch(pool="announced", token_in="NEW", token_out="USDC"), "message 1")
+    @pytest.fixture(params=[False, True], ids=["unannounced", "announced"])
+    def announced(self, request: pytest.FixtureRequest, engine: Engine) -> None:
+        if request.param:
+            engine.launches.take(Launch(pool="announced", token_in="NEW", token_out="USDC"), "message 1")
 
     @pytest.mark.parametrize(("venue", "opening"), [("raydium", "open_time"), ("meteora", "activation_point")])
     def test_a_sniper_buys_as_soon_as_a_pool_that_is_there_opens(

@@ -35,6 +35,10 @@ class TroubledVenue:
     def name(self) -> str:
         return self._venue.name
 
+    @property
+    def tells_launches(self) -> bool:
+        return self._venue.tells_launches
+
     def quote(self, trade: Trade, attempt: int) -> Quote:
         self.asked += 1
         self.before_quote()

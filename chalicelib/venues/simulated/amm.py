@@ -45,6 +45,7 @@ class SimulatedVenue:
     fee: Decimal
     depth: Decimal
     simulation: Simulation
+    tells_launches: bool = False
 
     def quote(self, trade: Trade, attempt: int) -> Quote:
         """Price ``trade`` after a network's delay."""

@@ -32,6 +32,7 @@ class SolanaVenue:
     market: SolanaMarket
     tokens: Mapping[str, MintedToken]
     signer: SwapSigner
+    tells_launches: bool = True
 
     @property
     def name(self) -> str:
