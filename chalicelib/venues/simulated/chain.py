@@ -11,6 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from chalicelib.clock import Clock
+from chalicelib.observability import logger
 from chalicelib.orders.order import Side
 from chalicelib.orders.swap import SignedTransaction, SwapOutcome, SwapPlan, SwapStatus
 from chalicelib.orders.tokens import EXACT, TOKENS
@@ -57,6 +58,8 @@ class SimulatedChain:
 
     def submit(self, transaction: SignedTransaction) -> None:
         """Take a transaction in; one that could not land before it expires is ignored. See ``Chain.submit``."""
+        if not _lands_here(transaction):
+            return
         swap = read_transaction(transaction.payload)
         rates = self.faults.rates()
         drawn_for = (swap.venue, swap.trade.pair, swap.trade.side, swap.trade.amount, swap.attempt)
@@ -93,13 +96,21 @@ class SimulatedChain:
         rows = self.database.run(_STATUSES, {"tx_hashes": [transaction.tx_hash for transaction in transactions]})
         landed = {row["tx_hash"]: row for row in rows}
         statuses: dict[str, SwapStatus] = {}
-        for transaction in transactions:
+        for transaction in filter(_lands_here, transactions):
             row = landed.get(transaction.tx_hash)
             if row is not None:
                 statuses[transaction.tx_hash] = _status(transaction, row)
             elif transaction.expires_at <= expired_by:
                 statuses[transaction.tx_hash] = SwapStatus(outcome=SwapOutcome.EXPIRED)
         return statuses
+
+
+def _lands_here(swap: SignedTransaction) -> bool:
+    """Whether a swap was made for the simulation; one that was sent for real, before it was switched on, may land."""
+    if swap.last_valid_block_height is not None:
+        logger.error(f"swap {swap.tx_hash} was sent to a real chain: what became of it only that one says")
+        return False
+    return True
 
 
 def _status(transaction: SignedTransaction, row: Row) -> SwapStatus:

@@ -6,11 +6,13 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from chalicelib.execution.swap_plan import plan_swap
 from chalicelib.orders.order import Side
+from chalicelib.orders.swap import SignedTransaction
 from chalicelib.venues.simulated.amm import Simulation
-from chalicelib.venues.simulated.chain import within_bounds
+from chalicelib.venues.simulated.chain import SimulatedChain, within_bounds
 from chalicelib.venues.simulated.chance import Chance
 from chalicelib.venues.simulated.faults import FaultRates
 from chalicelib.venues.simulated.market import Market
@@ -283,3 +285,23 @@ def test_a_fill_is_held_to_the_bound(side, fill, kept):
     plan = plan_swap(an_order(side=side), a_quote("raydium", "150"))
 
     assert within_bounds(plan, side, Decimal(fill)) == kept
+
+
+def test_a_swap_that_was_sent_for_real_is_neither_sent_nor_ever_expired_by_the_simulation():
+    """Its engine swaps in the simulation since; what was sent before may have landed."""
+
+    class EmptyLedger:
+        def run(self, *_):
+            return []
+
+    clock = StoppedClock()
+    chain = SimulatedChain(database=EmptyLedger(), chance=Chance(1), faults=None, latency=1, clock=clock)
+    swap = SignedTransaction(
+        tx_hash="real", venue="raydium", payload=b"real", expires_at=NOON, last_valid_block_height=1000
+    )
+    clock.pass_time(3600)
+
+    chain.submit(swap)
+    assert chain.statuses([swap, replace(swap, tx_hash="simulated", last_valid_block_height=None)]).keys() == {
+        "simulated"
+    }
