@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not settings.wallet_key or not settings.rpc_urls:
             raise SeedError("Set SOLANA_WALLET_KEY here, and no SOLANA_RPC_SECRET_ARN: this asks no Secrets Manager.")
         wallet = read_wallet(settings.wallet_key, "SOLANA_WALLET_KEY")
-        rpc, clock = SolanaRpc(settings.rpc_urls, Clock()), Clock()
+        rpc, clock = SolanaRpc(settings.rpc_urls, Clock(), DEVNET.genesis_hash), Clock()
         pair = plan(wallet.address, options.symbols[: 1 if options.sol else 2], options.sol, options.raydium_config)
         seed(
             rpc,

@@ -77,6 +77,10 @@ class RpcRefused(Exception):
         self.data = data
 
 
+class WrongNode(Exception):
+    """A node that must not be believed, whatever else it answers."""
+
+
 class Call(NamedTuple, Generic[T]):
     """A question, and how its result is read; ``read`` raises ValueError when a node must not have given it."""
 
@@ -123,6 +127,8 @@ class _Endpoint:
             from urllib3.util import make_headers
 
             self.headers |= make_headers(basic_auth=credentials)
+        self.is_known = False
+        """Whether it has said who it is."""
         self.rests_until = 0.0
         self.reason = ""
         self._failures = 0
@@ -148,8 +154,11 @@ class _Endpoint:
 class JsonRpc:
     """Asks nodes. Threads may share it."""
 
-    def __init__(self, urls: Sequence[str], clock: Clock) -> None:
+    def __init__(self, urls: Sequence[str], clock: Clock, identity: Call[Any] | None = None) -> None:
         """Take the endpoints in the order of preference; nothing is opened.
+
+        Each is asked for its ``identity`` once, along with the first question that it gets. One for which ``read``
+        raises ``WrongNode`` is treated as one that fails.
 
         Raises:
             ValueError: there is none, or one is not an http or https URL.
@@ -163,6 +172,7 @@ class JsonRpc:
         self._endpoints = [_Endpoint(url, number) for number, url in enumerate(urls, start=1)]
         self._http = PoolManager(maxsize=16)
         self._clock = clock
+        self._identity = identity
         self._ids = itertools.count(1)
         self._counting = Lock()
         self.round_trips = 0
@@ -247,11 +257,21 @@ class JsonRpc:
         if now >= deadline or now < endpoint.rests_until:
             return None
         try:
-            answers = _answers(self._post(endpoint, _body(questions), deadline), questions)
+            answers = self._ask_known(endpoint, questions, deadline)
         except _EndpointFailed as failed:
             endpoint.rest(failed, self._clock.seconds())
             return None
         endpoint.works()
+        return answers
+
+    def _ask_known(self, endpoint: _Endpoint, questions: list[_Question[T]], deadline: float) -> list[T | RpcRefused]:
+        if self._identity is None or endpoint.is_known:
+            return _answers(self._post(endpoint, _body(questions), deadline), questions)
+        asked: list[_Question[Any]] = [_Question(next(self._ids), self._identity), *questions]
+        identity, *answers = _answers(self._post(endpoint, _body(asked), deadline), asked)
+        if isinstance(identity, RpcRefused):
+            raise _EndpointFailed(str(identity))
+        endpoint.is_known = True
         return answers
 
     def _unavailable(self) -> RpcUnavailable:
@@ -336,6 +356,8 @@ class _Question(NamedTuple, Generic[T]):
             return _refusal(self.call.method, response.error)
         try:
             return self.call.read(response.result)
+        except WrongNode as wrong:
+            raise _EndpointFailed(str(wrong)) from None
         except ValueError:
             raise _EndpointFailed(f"its answer to {self.call.method} makes no sense") from None
 

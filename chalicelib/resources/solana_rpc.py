@@ -1,4 +1,4 @@
-"""The eleven methods of Solana's JSON-RPC API that the engine uses: https://solana.com/docs/rpc/http.
+"""The twelve methods of Solana's JSON-RPC API that the engine uses: https://solana.com/docs/rpc/http.
 
 Whatever a node answers is read into a type of ours; an answer of another shape is the node's fault and leads to the
 next endpoint. Addresses, hashes and signatures are base58 text, as the API has them: nothing here knows of keys.
@@ -12,7 +12,7 @@ import msgspec
 
 from chalicelib.clock import Clock
 from chalicelib.observability import logger
-from chalicelib.resources.json_rpc import Call, JsonRpc, RpcRefused, RpcUnavailable
+from chalicelib.resources.json_rpc import Call, JsonRpc, RpcRefused, RpcUnavailable, WrongNode
 
 __all__ = [
     "Account",
@@ -167,9 +167,13 @@ class SolanaRpc:
     Every method raises ``RpcUnavailable`` when no endpoint answers now, and ``RpcRefused`` when a node refuses.
     """
 
-    def __init__(self, urls: Sequence[str], clock: Clock) -> None:
-        """Take the endpoints in the order of preference; see ``JsonRpc``."""
-        self._nodes = JsonRpc(urls, clock)
+    def __init__(self, urls: Sequence[str], clock: Clock, genesis_hash: str | None = None) -> None:
+        """Take the endpoints in the order of preference; see ``JsonRpc``.
+
+        With a ``genesis_hash``, nodes of other clusters are not believed: there is nothing that they know of our
+        transactions, and they would say so.
+        """
+        self._nodes = JsonRpc(urls, clock, _of_cluster(genesis_hash) if genesis_hash else None)
 
     @property
     def round_trips(self) -> int:
@@ -302,6 +306,14 @@ def _status_calls(signatures: Sequence[str], *, search_history: bool) -> list[Ca
         Call("getSignatureStatuses", [list(part), options], _of_length(len(part), _statuses))
         for part in _parts(signatures, SIGNATURES_AT_ONCE)
     ]
+
+
+def _of_cluster(genesis_hash: str) -> Call[None]:
+    def read(result: Any) -> None:
+        if result != genesis_hash:
+            raise WrongNode("it is a node of another cluster than SOLANA_CLUSTER says")
+
+    return Call("getGenesisHash", [], read)
 
 
 def _as_one(answers: Sequence[Statuses]) -> Statuses:

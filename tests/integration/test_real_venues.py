@@ -283,7 +283,7 @@ class TestCost:
 
         print(f"requests of an execution: {requests}")
         assert [set(methods) for methods in requests] == [
-            {"getProgramAccounts"},
+            {"getGenesisHash", "getProgramAccounts"},
             {"getMultipleAccounts"},
             {"getLatestBlockhash", "getRecentPrioritizationFees"},
             {"simulateTransaction"},

@@ -73,6 +73,7 @@ from tests.solana.programs import AmmProgram, Call, Effect, MeteoraDammV2, Momen
 
 RAYDIUM_MAINNET = "CPMMoo8L3F4NbTegBCKVNunggL7H1ZpdTHKxQB5qKP1C"
 RAYDIUM_DEVNET = "DRaycpLY18LhpbydsBWbVJtxpNv9oXPgjRSfpF2bWpYb"
+GENESIS_OF_DEVNET = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"
 METEORA = "cpamdpZCGKUy5JxQXB4dcpGPiikHawvSWAd6mEn1sGG"
 STATUS_CACHE_BLOCKS = 150
 """How many blocks a node remembers the statuses of without searching the transactions' history."""
@@ -163,6 +164,7 @@ class Ledger:
     """One chain, its blocks and all that is on it. Its methods may be called from any thread."""
 
     raydium_program: str = RAYDIUM_DEVNET
+    genesis_hash: str = GENESIS_OF_DEVNET
     valid_blocks: int = 150
     """How many blocks a blockhash is good for."""
     confirmed_after: int = 1

@@ -79,6 +79,7 @@ class RpcServer:
             "getBlockHeight": self._block_height,
             "getEpochInfo": self._epoch_info,
             "getFirstAvailableBlock": lambda: self.ledger.slots.get(self.first_height, 0),
+            "getGenesisHash": lambda: self.ledger.genesis_hash,
             "getHealth": lambda: "ok",
             "getLatestBlockhash": self._latest_blockhash,
             "getMinimumBalanceForRentExemption": self._minimum_balance,

@@ -21,6 +21,7 @@ from chalicelib.venues.solana.chain import SolanaChain
 from chalicelib.venues.solana.clusters import CLUSTERS
 from chalicelib.venues.solana.pool import Moment
 from chalicelib.venues.solana.transaction import ComputeBudget, WalletSwap, compose, sign
+from chalicelib.venues.venue import VenueUnavailable
 from tests.builders import NOON
 from tests.clocks import StoppedClock
 from tests.solana.accounts import LAMPORTS, TOKEN_2022_PROGRAM, TOKEN_PROGRAM, Mint, TransferFee
@@ -316,6 +317,25 @@ def test_a_node_that_lags_behind_gives_no_swap_up_that_landed_in_its_last_block(
 
     assert len(ledger.landings) == 1
     assert set(outcomes) == {SwapOutcome.LANDED}
+
+
+def test_a_node_of_another_cluster_is_never_asked_what_became_of_a_swap(ledger, wallet, sell, clock, node) -> None:
+    """Its blocks are higher, and it does not know the swap: all that an expiry takes."""
+    stranger = Ledger(genesis_hash="5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d")
+    stranger.produce(1000)
+    swap = sell(a_pair(ledger, wallet), "raydium")
+    ledger.faults.append(Late(VALID_BLOCKS - 5))
+    with RpcServer(stranger) as other:
+        rpc = SolanaRpc([node.url, other.url], Clock(), DEVNET.genesis_hash)
+        chain = SolanaChain(rpc=rpc, explorer_url=DEVNET.explorer_url, clock=clock)
+        chain.submit(swap)
+        clock.pass_time(60)
+        node.is_down = True
+
+        with pytest.raises(VenueUnavailable, match="a node of another cluster than SOLANA_CLUSTER says"):
+            chain.statuses([swap])
+    ledger.produce(VALID_BLOCKS)
+    assert len(ledger.landings) == 1
 
 
 class TwoNodes:

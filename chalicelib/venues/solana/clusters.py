@@ -35,6 +35,8 @@ class Cluster(NamedTuple):
     """One of Solana's networks."""
 
     name: str
+    genesis_hash: str
+    """What every node of the cluster, and none of another, answers to ``getGenesisHash``."""
     raydium: Program
     meteora: Program
     tokens: Mapping[str, MintedToken]
@@ -59,6 +61,7 @@ METEORA = Program("cpamdpZCGKUy5JxQXB4dcpGPiikHawvSWAd6mEn1sGG", "HLnpSz9h2S4hiL
 
 MAINNET = Cluster(
     name="mainnet-beta",
+    genesis_hash="5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d",
     # https://docs.raydium.io/raydium/protocol/developers/addresses
     raydium=Program("CPMMoo8L3F4NbTegBCKVNunggL7H1ZpdTHKxQB5qKP1C", "GpMZbSM2GgvTKHJirzeGfMFoaZ8UR2X7F4v8vHTvxFbL"),
     meteora=METEORA,
@@ -80,6 +83,7 @@ MAINNET = Cluster(
 )
 DEVNET = Cluster(
     name="devnet",
+    genesis_hash="EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG",
     # https://docs.raydium.io/raydium/protocol/developers/addresses: another program than before July 2025
     raydium=Program("DRaycpLY18LhpbydsBWbVJtxpNv9oXPgjRSfpF2bWpYb", "CXniRufdq5xL8t8jZAPxsPZDpuudwuJSPWnbcD5Y5Nxq"),
     meteora=METEORA,

@@ -40,7 +40,7 @@ def connect(settings: SolanaSettings, budget: Budget, clock: Clock) -> Network:
     """
     cluster = CLUSTERS[settings.cluster]
     urls = settings.rpc_urls or read_rpc_urls(Secret(settings.rpc_secret_arn, clock).read())
-    rpc = SolanaRpc(urls, clock)
+    rpc = SolanaRpc(urls, clock, cluster.genesis_hash)
     tokens = tokens_of(settings)
     amms = (Raydium(*cluster.raydium), Meteora(*cluster.meteora))
     market = SolanaMarket(rpc=rpc, amms=amms, known_pools=settings.pools, clock=clock)

@@ -686,3 +686,28 @@ def test_what_is_no_url_is_refused_without_repeating_it(clock, url):
 def test_a_cluster_without_an_endpoint_is_refused(clock):
     with pytest.raises(ValueError, match="an RPC endpoint is needed"):
         SolanaRpc([], clock)
+
+
+def test_a_node_is_asked_once_and_along_with_something_else_which_cluster_it_is_of(node, clock):
+    node.results["getGenesisHash"] = "ours"
+    rpc = SolanaRpc([node.url], clock, "ours")
+
+    assert [rpc.block_height().height for _ in range(2)] == [480, 480]
+    first, second = node.requests
+    assert [call["method"] for call in first] == ["getGenesisHash", "getEpochInfo"]
+    assert second["method"] == "getEpochInfo"
+
+
+@pytest.mark.parametrize("answer", ["another's", None, 5], ids=["another's", "nothing", "no text"])
+def test_a_node_of_another_cluster_rests_and_the_next_one_is_asked(node, other, clock, answer):
+    node.results["getGenesisHash"] = answer
+    other.results["getGenesisHash"] = "ours"
+
+    assert SolanaRpc([node.url, other.url], clock, "ours").block_height().height == 999
+
+
+def test_a_node_that_does_not_say_which_cluster_it_is_of_is_not_believed(node, clock):
+    node.turns.append(answers_with(error=error(-32601, "Method not found")))
+
+    with pytest.raises(RpcUnavailable, match="getGenesisHash was refused"):
+        SolanaRpc([node.url], clock, "ours").block_height()
