@@ -6,6 +6,7 @@ the same bytes, and only when it has expired and a last look still finds nothing
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from random import sample
 from typing import NamedTuple, assert_never
 
 from chalicelib.clock import Clock
@@ -23,6 +24,8 @@ from chalicelib.venues.venue import Chain, VenueUnavailable
 WATCH_SECONDS = 4.0
 """How long one call watches its batch before it gives back what has not landed."""
 COME_BACK_SECONDS = 2.0
+SENDING_SECONDS = 10.0
+"""After which no swap is sent again in this call: ``settle_orders`` has 15 s, and sending one may take 3."""
 
 
 class InFlight(NamedTuple):
@@ -52,6 +55,7 @@ class Settlement:
         Raises:
             ResourceUnavailable: Postgres does not answer; nothing was lost.
         """
+        send_until = self.clock.seconds() + SENDING_SECONDS
         in_flight = {swap.tx_hash: InFlight(order, swap) for order, swap in self.store.in_flight(order_ids)}
         for order_id in set(order_ids) - {order.order_id for order, _ in in_flight.values()}:
             self._pass_on(order_id)
@@ -59,7 +63,7 @@ class Settlement:
             self._look(in_flight)
             if not in_flight:
                 return {}
-        self._send_again(in_flight.values())
+        self._send_again(in_flight.values(), send_until)
         return {order.order_id: COME_BACK_SECONDS for order, _ in in_flight.values()}
 
     def _look(self, in_flight: dict[str, InFlight]) -> None:
@@ -107,8 +111,12 @@ class Settlement:
             if order is not None:
                 self.dispatcher.pass_on(order)
 
-    def _send_again(self, in_flight: Collection[InFlight]) -> None:
-        for order, swap in in_flight:
+    def _send_again(self, in_flight: Collection[InFlight], until: float) -> None:
+        """Send the same bytes again, as many as there is time for; in any order, so that none always comes last."""
+        for order, swap in sample(list(in_flight), len(in_flight)):
+            if self.clock.seconds() >= until:
+                logger.warning("no time was left to send all swaps again: the chain is slow")
+                return
             try:
                 self.chain.submit(swap)
             except VenueUnavailable as unavailable:
