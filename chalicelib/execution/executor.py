@@ -126,7 +126,8 @@ class Executor:
             case OrderType.STOP:
                 unmet = self._trigger(order, worker) if order.triggered_at is None else None
             case OrderType.SNIPER:
-                launched = claim.launched or self.router.tells_launches
+                # Anybody can open a pool, at any price: a sniper that names no limit waits for somebody's word.
+                launched = claim.launched or (self.router.tells_launches and order.limit_price is not None)
                 unmet = None if launched else unlaunched(order, f"{order.token_in} has not launched")
             case _:
                 assert_never(order.order_type)

@@ -125,6 +125,7 @@ _WAKE_LAUNCHED = f"""
             SELECT id FROM orders
             WHERE waits_for = 'launch' AND orders.token_in = pairs.token_in
               AND (pairs.token_out IS NULL OR orders.token_out = pairs.token_out)
+              AND (limit_price IS NOT NULL OR {is_launched("orders")})
             LIMIT %(limit)s
             FOR UPDATE SKIP LOCKED
         ) AS woken
@@ -210,7 +211,10 @@ class Book:
         return self._trigger(_TRIGGER_LIMITS, prices, limit)
 
     def wake_launched(self, pairs: Sequence[tuple[str, str | None]], limit: int) -> list[Step]:
-        """Take up to ``limit`` snipers of these pairs out of the book; a pair without tokenOut means any."""
+        """Take up to ``limit`` snipers of these pairs out of the book; a pair without tokenOut means any.
+
+        A sniper that names no limit stays there until a launch was announced: it would only come back.
+        """
         draft = events.launched()
         parameters: dict[str, Any] = {
             "token_ins": [token_in for token_in, _ in pairs],

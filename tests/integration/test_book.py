@@ -32,7 +32,7 @@ class Transaction:
     [
         ({"orderType": "limit", "limitPrice": 100}, lambda book: book.trigger_limits(PRICES, 10), "triggered"),
         (
-            {"orderType": "sniper", "tokenIn": "WIF"},
+            {"orderType": "sniper", "tokenIn": "WIF", "limitPrice": 1},
             lambda book: book.wake_launched([("WIF", None)], 10),
             "triggered",
         ),

@@ -421,7 +421,7 @@ class TestSnipers:
     ) -> None:
         opens = devnet.ledger.moment.unix_timestamp + 60
         devnet.open_pool(venue, "NEW/USDC", **{opening: opens})
-        order_id = api.place(orderType="sniper", tokenIn="NEW", amount=10)
+        order_id = api.place(orderType="sniper", tokenIn="NEW", amount=10, limitPrice=1000)
         queues.work_off()
         clock.sleep(30)
         assert engine.market_watch.look() == 0
@@ -438,13 +438,28 @@ class TestSnipers:
     def test_a_sniper_buys_in_a_pool_that_is_made_after_it_was_placed(
         self, devnet, api, queues, database, engine, clock, announced, venue: str
     ) -> None:
-        order_id = api.place(orderType="sniper", tokenIn="NEW", amount=10)
+        order_id = api.place(orderType="sniper", tokenIn="NEW", amount=10, limitPrice=1000)
         queues.work_off()
         assert database.event_names(order_id) == ["pending", "waiting"]
 
         devnet.open_pool(venue, "NEW/USDC")
         clock.sleep(3)
         assert engine.market_watch.look() == 1
+        queues.work_off()
+
+        landed(devnet, database, order_id)
+
+    def test_a_sniper_without_a_limit_trusts_no_pool_that_nobody_announced(
+        self, devnet, api, queues, database, engine, clock
+    ) -> None:
+        devnet.open_pool("meteora", "NEW/USDC", worth=2, price=Decimal(2000))
+        order_id = api.place(orderType="sniper", tokenIn="NEW", amount="0.1")
+        queues.work_off()
+        clock.sleep(3)
+
+        assert engine.market_watch.look() == 0
+        assert database.event_names(order_id) == ["pending", "waiting"]
+        engine.launches.take(Launch(pool="announced", token_in="NEW"), "message 1")
         queues.work_off()
 
         landed(devnet, database, order_id)

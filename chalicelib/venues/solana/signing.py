@@ -96,7 +96,7 @@ class SwapSigner:
         """
         simulation = self.rpc.simulate(payload)
         if simulation.err is None:
-            return simulation.units
+            return simulation.units or MOST_COMPUTE_UNITS
         reason = f"the swap would fail: {describe_error(simulation.err, payload, venue)}"
         raise SwapRefused(reason) if lacks_funds(simulation.err, payload, venue) else VenueUnavailable(reason)
 
