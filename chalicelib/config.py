@@ -50,6 +50,7 @@ SYMBOL = "[A-Z0-9]{1,16}"
 """What a token may be called."""
 _TOKEN = re.compile(rf"({SYMBOL})=(\w+):([0-9]{{1,2}})(:token-2022)?", re.ASCII)
 _CAP = re.compile(rf"({SYMBOL})=([0-9]{{1,20}}(?:\.[0-9]{{1,{MOST_DECIMALS}}})?)", re.ASCII)
+_A_CAP = f"upper-case letters and digits, and a number above 0 with up to {MOST_DECIMALS} decimals"
 _A_TOKEN = f"upper-case letters and digits, 32 bytes in base58, and 0 to {MOST_DECIMALS}"
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _ADDRESS_BYTES = 32
@@ -412,7 +413,8 @@ class _Reader:
         for part in self.names(name):
             found = _CAP.fullmatch(part)
             if not found or not Decimal(found[2]):
-                self.refuse(name, part, "a list, with commas, of SYMBOL=AMOUNT, such as SOL=0.5,USDC=100")
+                allowed = f"a list, with commas, of SYMBOL=AMOUNT, such as SOL=0.5,USDC=100, with {_A_CAP}"
+                self.refuse(name, part, allowed)
             elif found[1] in caps:
                 self.refuse(name, part, "one amount a token", "it is there twice")
             else:
@@ -521,7 +523,9 @@ def _check_caps(read: _Reader, settings: SolanaSettings) -> None:
     for symbol in sorted(settings.max_per_order.keys() ^ settings.max_per_day.keys()):
         names = ("SOLANA_MAX_PER_DAY", "SOLANA_MAX_PER_ORDER")
         missing, there = names if symbol in settings.max_per_order else names[::-1]
-        if read.text(missing):
+        # One that is named, and cannot be read, has been refused already.
+        named = {part.partition("=")[0].strip().upper() for part in read.names(missing)}
+        if named and symbol not in named:
             read.problems.append(f"{missing} does not name {symbol}, which {there} does: name it in both")
     for symbol, amount in settings.max_per_order.items():
         if amount > settings.max_per_day.get(symbol, amount):

@@ -353,6 +353,13 @@ def test_caps_that_cannot_be_meant_are_told():
     assert exceeds.startswith("SOLANA_MAX_PER_ORDER='SOL=5' cannot be used: allowed is at most 2")
 
 
+@pytest.mark.parametrize("cap", ["SOL", "sol=2", "SOL=0"])
+def test_a_cap_that_cannot_be_read_is_not_said_to_be_missing_as_well(cap):
+    (problem,) = problems(**{**REAL, "SOLANA_MAX_PER_DAY": f"USDC=1000,{cap}"})
+
+    assert "with upper-case letters and digits, and a number above 0" in problem
+
+
 @pytest.mark.parametrize("fee", ["-1", "10000001", "0.5", "cheap"])
 def test_a_priority_fee_is_a_whole_number_of_lamports(fee):
     (problem,) = problems(**REAL, SOLANA_MAX_PRIORITY_FEE=fee)
