@@ -14,6 +14,7 @@ from solders.transaction import VersionedTransaction
 from chalicelib.exact_json import encode_json
 from chalicelib.venues.solana.clusters import SPL_TOKEN, TOKEN_2022
 from chalicelib.venues.solana.token_programs import ASSOCIATED_TOKEN_PROGRAM
+from chalicelib.venues.solana.transaction import MEMO_PROGRAM
 
 SYSTEM = "11111111111111111111111111111111"
 CHAIN_PROGRAMS = {
@@ -22,7 +23,7 @@ CHAIN_PROGRAMS = {
     TOKEN_2022: "the Token-2022 program",
     ASSOCIATED_TOKEN_PROGRAM: "the Associated Token Account program",
     "ComputeBudget111111111111111111111111111111": "the Compute Budget program",
-    "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr": "the Memo program",
+    MEMO_PROGRAM: "the Memo program",
 }
 SLIPPAGE = {"raydium": 6005, "meteora": 6002}
 """With which error of its own a venue's program refuses a swap that would break its bound: measured."""

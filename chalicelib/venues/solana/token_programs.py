@@ -15,13 +15,13 @@ from typing import NamedTuple
 from solders.pubkey import Pubkey
 
 from chalicelib.resources.solana_rpc import Account
-from chalicelib.venues.solana.clusters import SPL_TOKEN, TOKEN_2022
+from chalicelib.venues.solana.clusters import SOL, SPL_TOKEN, TOKEN_2022
 from chalicelib.venues.solana.pool import U64_MAX, Moment, address_at, divide_up
 from chalicelib.venues.venue import SwapRefused
 
 TOKEN_PROGRAMS = (SPL_TOKEN, TOKEN_2022)
 ASSOCIATED_TOKEN_PROGRAM = "ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL"  # noqa: S105 - an address
-WRAPPED_SOL = "So11111111111111111111111111111111111111112"
+WRAPPED_SOL = SOL.mint
 """The mint of SOL in token accounts; its program is SPL Token."""
 TOKEN_ACCOUNT_BYTES = 165
 """A token account without extensions, such as one that holds wrapped SOL."""
