@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from solders.compute_budget import set_compute_unit_limit
 from solders.hash import Hash
@@ -28,6 +29,7 @@ from chalicelib.clock import Clock
 from chalicelib.config import SYMBOL, SolanaSettings, load_settings
 from chalicelib.resources.solana_rpc import RpcRefused, RpcUnavailable, SolanaRpc
 from chalicelib.venues.solana.clusters import DEVNET, SOL
+from chalicelib.venues.solana.failures import INSUFFICIENT, describe_error
 from chalicelib.venues.solana.wallet import Wallet, WalletKeyError, read_wallet
 from infra.commands import failed
 from infra.local.settings_file import local_environment
@@ -57,6 +59,7 @@ METEORA_PRICE = Decimal("1.01")
 COMPUTE_UNITS = 600_000
 """A transaction that says nothing has 200,000, which a new pool may exceed."""
 POLL_SECONDS = 2.0
+FAUCET = "https://faucet.solana.com"
 
 
 class SeedError(Exception):
@@ -123,7 +126,7 @@ def carry_out(rpc: SolanaRpc, clock: Clock, wallet: Wallet, step: Step) -> str:
     payload, signature = bytes(transaction), str(transaction.signatures[0])
     simulated = rpc.simulate(payload)
     if simulated.err is not None:
-        raise SeedError("\n".join([f"Could not {step.what}: {simulated.err}", *simulated.logs]))
+        raise SeedError("\n".join([f"Could not {step.what}: {_why(simulated.err, payload)}", *simulated.logs]))
     while True:
         rpc.send(payload)
         # The height first: what is not found after it was passed did not land in time.
@@ -131,7 +134,8 @@ def carry_out(rpc: SolanaRpc, clock: Clock, wallet: Wallet, step: Step) -> str:
         (status,) = rpc.signature_statuses([signature]).statuses
         if status and status.confirmation in ("confirmed", "finalized"):
             if status.err is not None:
-                raise SeedError(f"{step.what} landed with an error: {status.err} ({DEVNET.explorer_url(signature)})")
+                why = _why(status.err, payload)
+                raise SeedError(f"{step.what} landed with an error: {why} ({DEVNET.explorer_url(signature)})")
             return signature
         if status is None and height > blockhash.last_valid_block_height:
             raise SeedError(f"{step.what} did not land in time: try again. Nothing of it happened.")
@@ -196,8 +200,10 @@ def seed(
         # Only the first can be simulated: the pools need mints that are not there.
         first = pair.steps[0]
         message = Message.new_with_blockhash(first.instructions, wallet.keypair.pubkey(), Hash.default())
-        simulated = rpc.simulate(bytes(Transaction.new_unsigned(message)))
-        report(f"simulated: {first.what}: {simulated.err or 'it would land'}, {simulated.units} compute units")
+        payload = bytes(Transaction.new_unsigned(message))
+        simulated = rpc.simulate(payload)
+        outcome = "it would land" if simulated.err is None else _why(simulated.err, payload)
+        report(f"simulated: {first.what}: {outcome}, {simulated.units} compute units")
         for step in pair.steps:
             for line in describe(step):
                 report(line)
@@ -246,6 +252,12 @@ def command_line(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--raydium-config", type=int, default=0, help="which of Raydium's fee configs (default: 0)")
     parser.add_argument("--dry-run", action="store_true", help="simulate what can be, print the rest, send nothing")
     return parser.parse_args(arguments)
+
+
+def _why(err: Any, payload: bytes) -> str:
+    """Say why a transaction fails, and what to do where it is the wallet's money."""
+    why = describe_error(err, payload, "the venue's program")
+    return f"{why}: {FAUCET} gives SOL" if why.startswith(INSUFFICIENT) else why
 
 
 def _symbols(text: str) -> list[str]:

@@ -158,11 +158,24 @@ def test_the_same_bytes_are_sent_until_they_have_landed(step):
 
 
 def test_what_would_fail_is_not_sent(step):
-    rpc = Rpc(simulation=Simulation(err={"InstructionError": [0, {"Custom": 1}]}, units=0, logs=("Program log: why",)))
+    rpc = Rpc(simulation=Simulation(err={"InstructionError": [1, {"Custom": 6}]}, units=0, logs=("Program log: why",)))
 
-    with pytest.raises(SeedError, match=r"Could not mint FOO and BAR: .*Custom(.|\n)*Program log: why"):
+    with pytest.raises(SeedError, match=r"Could not mint FOO and BAR: error 6 of the Token program(.|\n)*log: why"):
         carry_out(rpc, QuickClock(), WALLET, step)
     assert rpc.sent == []
+
+
+@pytest.mark.parametrize(
+    "err", ["AccountNotFound", {"InstructionError": [0, {"Custom": 1}]}], ids=["nothing", "little"]
+)
+def test_a_wallet_without_money_is_shown_the_faucet(step, err):
+    rpc, told = Rpc(simulation=Simulation(err=err, units=0, logs=())), []
+
+    with pytest.raises(SeedError, match=r"insufficient funds: the wallet holds .*faucet\.solana\.com"):
+        carry_out(rpc, QuickClock(), WALLET, step)
+    pair = plan(WALLET.address, ["FOO", "BAR"], None, 0)
+    seed(rpc, QuickClock(), WALLET, pair, raydium_index=0, dry_run=True, report=told.append)
+    assert any("insufficient funds" in line and "faucet.solana.com" in line for line in told)
 
 
 def test_what_landed_with_an_error_did_not_work(step):
