@@ -135,6 +135,7 @@ class Stack:
         Raises:
             StackError: a step failed; nothing is left running.
         """
+        self._check_wallet()
         try:
             self._lock = _take_lock(self._data_dir)
             self._keep_previous_logs()
@@ -146,6 +147,22 @@ class Stack:
         except BaseException:
             self.stop()
             raise
+
+    def _check_wallet(self) -> None:
+        """Refuse settings with which an engine would start here, and every order of it would fail."""
+        solana = self._settings.solana
+        if solana is None:
+            return
+        for variable, arn, instead in (
+            ("SOLANA_WALLET_SECRET_ARN", solana.wallet_secret_arn, "SOLANA_WALLET_KEY"),
+            ("SOLANA_RPC_SECRET_ARN", solana.rpc_secret_arn, "SOLANA_RPC_URLS"),
+        ):
+            if arn:
+                raise StackError(f"{variable} names a secret on AWS, which is not read here: set {instead} instead.")
+        try:
+            _ = self.real_swaps
+        except ValueError as error:
+            raise StackError(str(error)) from error
 
     def stop(self) -> None:
         """Stop everything, in the reverse order of starting. Does nothing the second time."""

@@ -10,7 +10,9 @@ from infra import dead_letters, deploy, launch, market, migrate
 from infra.cloud import DEFAULT_EMULATOR_URL, FunctionError, Target, target_of
 from infra.commands import EXIT_BAD_SETTINGS, EXIT_FAILED, failed
 from infra.local.__main__ import print_addresses
+from infra.local.processes import StackError
 from infra.local.stack import Stack
+from infra.real_swaps import real_swaps
 
 REFUSED_BY_ARGPARSE = 2
 WALLET = Keypair.from_seed(bytes(range(32)))
@@ -162,11 +164,25 @@ def test_whoever_starts_an_engine_that_swaps_for_real_reads_where_and_with_which
     assert str(WALLET) not in printed
 
 
-def test_of_a_wallet_in_a_secret_the_secret_is_told(capsys, tmp_path):
-    settings = {**REAL_SWAPS, "SOLANA_WALLET_KEY": "", "SOLANA_WALLET_SECRET_ARN": "arn:wallet"}
-    print_addresses(Stack(data_dir=tmp_path, environment=settings), 1.0)
+def test_of_a_wallet_in_a_secret_the_secret_is_told():
+    assert real_swaps("devnet", "", "arn:wallet").endswith("paid by the wallet in arn:wallet")
 
-    assert "paid by the wallet in arn:wallet.\n" in capsys.readouterr().out
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"SOLANA_WALLET_KEY": "", "SOLANA_WALLET_SECRET_ARN": "arn:wallet"}, "set SOLANA_WALLET_KEY instead"),
+        ({"SOLANA_RPC_SECRET_ARN": "arn:endpoints"}, "set SOLANA_RPC_URLS instead"),
+        ({"SOLANA_WALLET_KEY": "no-key"}, "SOLANA_WALLET_KEY does not hold a wallet's key"),
+    ],
+    ids=["wallet in a secret", "endpoints in a secret", "no key"],
+)
+def test_a_laptop_starts_nothing_that_could_not_swap(tmp_path, settings, message):
+    stack = Stack(data_dir=tmp_path, environment={**REAL_SWAPS, **settings})
+
+    with pytest.raises(StackError, match=message):
+        stack.start()
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_engine_with_simulated_venues_warns_of_nothing(capsys, tmp_path):
