@@ -39,7 +39,8 @@ CALL_SECONDS = 3.0
 """How long one call may take with all the endpoints that it tries: functions have timeouts of their own."""
 REST_SECONDS = 1.0
 """How long an endpoint rests after its first failure; each further one in a row doubles it."""
-LONGEST_REST_SECONDS = 16.0
+LONGEST_REST_SECONDS = 2.0
+"""Less than an order's tries take: where there is one endpoint only, the last of them must ask it again."""
 RATE_LIMIT_SECONDS = 2.0
 """How long it rests when it limits our rate and does not say for how long."""
 LONGEST_RATE_LIMIT_SECONDS = 600.0
