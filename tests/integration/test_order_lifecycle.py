@@ -70,6 +70,7 @@ def test_events_are_numbered_without_a_gap_and_say_what_each_step_did(worked_off
     assert done == {
         "txHash": row["tx_hash"],
         "executedPrice": row["executed_price"],
+        "amountIn": row["amount_in"],
         "amountOut": row["amount_out"],
         "venue": row["chosen_dex"],
     }
