@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LINT_VENV := .venv-lint
 LINT_INSTALLED := $(LINT_VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format contract demo logs bench chaos package deploy health localstack lock clean
+.PHONY: help setup run test lint format contract demo logs bench bench-quick chaos package deploy health localstack lock clean
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Create .venv with the locked packages and the command oee
 
@@ -55,8 +56,17 @@ demo: setup ## Watch orders that execute and orders that wait on a running stack
 logs: setup ## Tell one order's story across all functions: make logs ORDER=id (STAGE=prod, ARGS=--follow)
 	@$(if $(ORDER),,echo "Which order? make logs ORDER=<its id>"; exit 2;) $(BIN)/python -m infra.logs $(ORDER) --stage $(or $(STAGE),local) $(ARGS)
 
-bench: setup ## Measure throughput and latency on a stack of its own
+bench: setup $(BENCH_INSTALLED) ## Measure speed and cost, and write docs/benchmarks.md (ARGS=throughput: one part)
 	@$(BIN)/python -m bench $(ARGS)
+
+# Of no use to anything else: what runs and tests the engine does without.
+$(BENCH_INSTALLED): requirements-bench.txt $(INSTALLED)
+	@echo "Installing what draws charts and simulates"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-bench.txt
+	@touch $@
+
+bench-quick: setup ## Compare the ratios that no machine's speed decides with the recorded ones (ARGS=--record)
+	@$(BIN)/python -m bench.quick $(ARGS)
 
 chaos: setup ## Kill parts of a running stack and check that no order is lost or swapped twice
 	@$(BIN)/python -m tests.chaos $(ARGS)
@@ -78,6 +88,7 @@ lock: setup ## Pin the newest allowed version of every package
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-dev.in -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet $(LOCK_FORMAT) --generate-hashes requirements-solana.in -o requirements-solana.txt
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-lint.in -o requirements-lint.txt
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK_FORMAT) --generate-hashes requirements-bench.in -o requirements-bench.txt
 LOCK_FORMAT := --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
 clean: ## Remove .venv, the local data and every cache

@@ -1,26 +1,30 @@
-"""``make bench``: measure the engine on servers of its own and print the figures.
+"""``make bench``: measure the engine on servers of its own, print the figures, and write docs/benchmarks.md.
 
-``throughput`` (unless said otherwise): how many orders a minute the slots carry, and with it ``imports``: what the real
-venues add to a cold start. ``book``: what looking at a million waiting orders costs. ``crossing``: how soon an order
-follows a price. ``burst``: ten thousand orders follow one price.
+``all`` (unless said otherwise) measures every part, one after another, and writes each one's section. A part alone is
+printed only, or with ``--write`` written as well.
+
+What it prints of a goal is green where the goal was met and red where it was not.
 """
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
-from bench.book import measure_book, show_book, show_plans
-from bench.imports import measure_imports, show_imports
-from bench.throughput import EXECUTING_AT_ONCE, measure_throughput, show
-from bench.waiting import measure_burst, measure_crossing, show_burst, show_crossing
+from bench.report import Section, shown, write_section
+from bench.throughput import EXECUTING_AT_ONCE, measure_throughput
 from infra.local.processes import StackError
 from infra.local.stack import OWN_SERVERS, PROJECT, Stack
-from infra.packaging import build_package
+from infra.packaging import BUILD_ROOT, PackagingError, build_package
 
-PARTS = ("imports", "throughput", "book", "crossing", "burst")
+DOCS = PROJECT / "docs"
 ORDERS = 200
 WARM_UP = 60
 # The documented delays, no limits, and fresh numbers; never the servers that somebody works with.
@@ -34,53 +38,131 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of the benchmarks: what was asked for, and a stack for all parts that need one."""
+
+    console: Console
+    orders: int
+    plans: bool
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    @cached_property
+    def stack(self) -> Stack:
+        """A stack that has executed some orders, started when a part first needs it.
+
+        Raises:
+            StackError: it does not start.
+        """
+        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+        self.console.print("Starting a stack of its own …")
+        stack = self._open.enter_context(Stack(port=0, data_dir=Path(folder), environment=SETTINGS))
+        self.console.print(f"Warming up with {WARM_UP} orders …")
+        measure_throughput(stack, WARM_UP)
+        return stack
+
+    def close(self) -> None:
+        """Stop what was started."""
+        self._open.close()
+
+    def show(self, title: str, how: str, show: Callable[[Console], None]) -> Section:
+        """Print a part's tables, and return them as its section, below how they were measured."""
+        show(self.console)
+        return Section(title, f"{how}\n\n{shown(show)}")
+
+
+class Part(NamedTuple):
+    """A part of the benchmarks."""
+
+    says: str
+    run: Callable[[Run], Section]
+
+
+def run_throughput(run: Run) -> Section:
+    from bench.throughput import show
+
+    run.stack  # noqa: B018 - started before it is said what happens on it
+    run.console.print(f"Placing {run.orders} orders at once …")
+    figures = measure_throughput(run.stack, run.orders)
+    archive = build_package(PROJECT, BUILD_ROOT, "local").archive
+    how = "Market orders through the front door of the laptop stack, as fast as it takes them, documented venue delays."
+    return run.show(
+        "Throughput", how, lambda console: show(console, figures, package_megabytes=archive.stat().st_size / 1e6)
+    )
+
+
+def run_imports(run: Run) -> Section:
+    from bench.imports import measure_imports, show_imports
+
+    seconds = measure_imports()
+    how = "What a function that swaps on a real cluster imports besides, at its cold start."
+    return run.show("The real venues' imports", how, lambda console: show_imports(console, seconds))
+
+
+def run_book(run: Run) -> Section:
+    from bench.book import measure_book, show_book, show_plans
+
+    few, many = measure_book(run.console)
+    if run.plans:
+        show_plans(run.console, many)
+    how = "Both books lie in one Postgres and are looked at in turn, with the engine's statements, as it runs them."
+    return run.show("A million orders that wait", how, lambda console: show_book(console, few, many))
+
+
+def run_crossing(run: Run) -> Section:
+    from bench.waiting import measure_crossing, show_crossing
+
+    run.stack  # noqa: B018 - as above
+    run.console.print("Moving the market across waiting orders, one by one; this takes a few minutes …")
+    figures = measure_crossing(run.stack)
+    how = "Limit orders wait at a level each; the market crosses one level after another, at random moments."
+    return run.show("From a price to the order that it reaches", how, lambda console: show_crossing(console, figures))
+
+
+def run_burst(run: Run) -> Section:
+    from bench.waiting import measure_burst, show_burst
+
+    run.stack  # noqa: B018 - as above
+    run.console.print("Moving the market across ten thousand waiting orders …")
+    figures = measure_burst(run.stack)
+    how = "One price reaches all of them at once, while a client goes on placing market orders."
+    return run.show("Ten thousand orders at one price", how, lambda console: show_burst(console, figures))
+
+
+PARTS: Mapping[str, Part] = {
+    "throughput": Part("how many orders a minute the slots carry", run_throughput),
+    "imports": Part("what the real venues add to a cold start", run_imports),
+    "book": Part("what looking at a million waiting orders costs", run_book),
+    "crossing": Part("how soon an order follows a price", run_crossing),
+    "burst": Part("ten thousand orders follow one price", run_burst),
+}
+"""In the order in which they run and stand on the page; the burst last, for it leaves thousands of orders to execute.
+
+A part that imports much, or packages of its own, does so when it runs."""
+
+
 def main() -> int:
     """Run the benchmarks; returns the exit code."""
-    arguments = argparse.ArgumentParser(prog="bench", description=__doc__)
-    arguments.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="throughput", help="what to measure")
+    parts = "; ".join(f"{name}: {part.says}" for name, part in PARTS.items())
+    arguments = argparse.ArgumentParser(prog="bench", description=__doc__, epilog=parts)
+    arguments.add_argument("part", nargs="?", choices=(*PARTS, "all"), default="all", help="what to measure")
+    arguments.add_argument("--write", action="store_true", help="write a part's section of docs/benchmarks.md, too")
     arguments.add_argument("--orders", type=int, default=ORDERS, help="throughput: how many orders arrive at once")
     arguments.add_argument("--plans", action="store_true", help="book: print what Postgres does for each statement")
     options = arguments.parse_args()
-    parts = PARTS if options.part == "all" else (options.part,)
-    console = Console()
-    if {"imports", "throughput"} & set(parts):
-        show_imports(console, measure_imports())
+    run = Run(Console(), options.orders, options.plans)
+    names = list(PARTS) if options.part == "all" else [options.part]
     try:
-        if "book" in parts:
-            _run_book(console, with_plans=options.plans)
-        if set(parts) - {"book", "imports"}:
-            _run_on_stack(console, parts, options.orders)
-    except StackError as error:
-        console.print(str(error), style="red", markup=False)
+        for name in names:
+            section = PARTS[name].run(run)
+            if options.write or options.part == "all":
+                write_section(DOCS, name, section, list(PARTS))
+    except (StackError, PackagingError) as error:
+        run.console.print(str(error), style="red", markup=False)
         return 1
+    finally:
+        run.close()
     return 0
-
-
-def _run_book(console: Console, *, with_plans: bool) -> None:
-    few, many = measure_book(console)
-    if with_plans:
-        show_plans(console, many)
-    show_book(console, few, many)
-
-
-def _run_on_stack(console: Console, parts: tuple[str, ...], orders: int) -> None:
-    """Run what needs the whole engine; the burst last, because it leaves thousands of orders to execute."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        console.print("Starting a stack of its own …")
-        with Stack(port=0, data_dir=Path(folder), environment=SETTINGS) as stack:
-            console.print(f"Warming up with {WARM_UP} orders …")
-            measure_throughput(stack, WARM_UP)
-            if "throughput" in parts:
-                console.print(f"Placing {orders} orders at once …")
-                figures = measure_throughput(stack, orders)
-                archive = build_package(PROJECT, PROJECT / ".local" / "build", "local").archive
-                show(console, figures, package_megabytes=archive.stat().st_size / 1e6)
-            if "crossing" in parts:
-                console.print("Moving the market across waiting orders, one by one; this takes a few minutes …")
-                show_crossing(console, measure_crossing(stack))
-            if "burst" in parts:
-                console.print("Moving the market across ten thousand waiting orders …")
-                show_burst(console, measure_burst(stack))
 
 
 if __name__ == "__main__":

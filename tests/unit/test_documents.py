@@ -44,9 +44,9 @@ def test_every_test_that_is_named_is_there(document: Path) -> None:
 
 @EACH_DOCUMENT
 def test_every_make_target_that_is_named_is_there(document: Path) -> None:
-    targets = re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     commands = [block.text for block in blocks(document)] + re.findall(r"`([^`]+)`", prose(document))
-    named = {target for command in commands for target in re.findall(r"(?:^|\s)make(?: -\S+)* ([a-z]+)", command)}
+    named = {target for command in commands for target in re.findall(r"(?:^|\s)make(?: -\S+)* ([a-z-]+)", command)}
     assert named - set(targets) == set()
 
 
