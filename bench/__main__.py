@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +45,7 @@ class Run:
     console: Console
     orders: int
     plans: bool
+    profile: bool
     _open: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
@@ -129,8 +130,39 @@ def run_burst(run: Run) -> Section:
     return run.show("Ten thousand orders at one price", how, lambda console: show_burst(console, figures))
 
 
+def run_overhead(run: Run) -> Section:
+    from bench.overhead import measure_overhead, profile_overhead, report, show_overhead
+
+    if run.profile:
+        run.console.print(profile_overhead(), markup=False, soft_wrap=True)
+    run.console.print("Driving the handlers …")
+    figures = measure_overhead()
+    run.console.print("Starting a stack without delays …")
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        Stack(port=0, data_dir=Path(folder), environment={**SETTINGS, "MOCK_LATENCY": "0"}) as stack,
+    ):
+        measure_throughput(stack, WARM_UP)
+        emulated = measure_throughput(stack, run.orders).confirmed_per_minute / 60
+    figures = replace(figures, emulated_per_second=emulated)
+    show_overhead(run.console, figures)
+    return report(figures)
+
+
+def run_latency(run: Run) -> Section:
+    from bench.latency import measure_latency, report, show_latency
+
+    run.stack  # noqa: B018 - as above
+    run.console.print("Waiting as a client would …")
+    figures = measure_latency(run.stack)
+    show_latency(run.console, figures)
+    return report(figures)
+
+
 PARTS: Mapping[str, Part] = {
     "throughput": Part("how many orders a minute the slots carry", run_throughput),
+    "overhead": Part("what the engine itself costs", run_overhead),
+    "latency": Part("how long a client waits", run_latency),
     "imports": Part("what the real venues add to a cold start", run_imports),
     "book": Part("what looking at a million waiting orders costs", run_book),
     "crossing": Part("how soon an order follows a price", run_crossing),
@@ -149,8 +181,9 @@ def main() -> int:
     arguments.add_argument("--write", action="store_true", help="write a part's section of docs/benchmarks.md, too")
     arguments.add_argument("--orders", type=int, default=ORDERS, help="throughput: how many orders arrive at once")
     arguments.add_argument("--plans", action="store_true", help="book: print what Postgres does for each statement")
+    arguments.add_argument("--profile", action="store_true", help="overhead: print where the time goes")
     options = arguments.parse_args()
-    run = Run(Console(), options.orders, options.plans)
+    run = Run(Console(), options.orders, options.plans, options.profile)
     names = list(PARTS) if options.part == "all" else [options.part]
     try:
         for name in names:

@@ -114,7 +114,7 @@ async def _measure(stack: Stack, orders: int) -> Figures:
         confirmed, failed, ended = await _wait_for_all(stack.database_url, ids)
         heard = dict(await asyncio.gather(*watchers))
         round_trips = await _round_trips(stack.database_url)
-    landed = await _landed_at(stack.database_url, ids)
+    landed = await landed_at(stack.database_url, ids)
     return Figures(
         orders=orders,
         confirmed=confirmed,
@@ -153,7 +153,7 @@ async def _wait_for_all(database_url: str, ids: list[str]) -> tuple[int, int, fl
     raise TimeoutError(f"{confirmed} of {len(ids)} orders confirmed and {failed} failed in {DEADLINE_SECONDS:.0f} s")
 
 
-async def _landed_at(database_url: str, ids: list[str]) -> dict[str, float]:
+async def landed_at(database_url: str, ids: list[str]) -> dict[str, float]:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         rows = await (await connection.execute(_LANDED, (ids,))).fetchall()
     return dict(rows)

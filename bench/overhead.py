@@ -1,0 +1,264 @@
+"""What the engine itself costs: orders a second and processor time an order, when nothing it waits for takes time.
+
+Two processes on two cores, which Postgres and Redis share with them, each post, execute and settle orders as fast as
+they can; see ``driver`` for what stands in for AWS. Then the same orders, again without delays, go through the whole
+emulated stack: what is lacking there is the emulator's cost, not the engine's.
+"""
+
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import psycopg
+from rich.console import Console
+
+from bench.driver import Driver, RoundTrips
+from bench.figures import judged, table_with_goals
+from bench.report import Chart, Section
+from bench.servers import Servers, own_servers
+
+CORES = 2
+ORDERS = 2000
+WARM_UP = 100
+GOAL = 230.0
+"""Orders a second on two cores."""
+FASTEST_KNOWN = 113.0
+"""The fastest known engine of this kind, one Node process, measured on two cores."""
+
+_CONFIRMED = "SELECT count(*) FROM orders WHERE status = 'confirmed'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessFigures:
+    """What one process measured; moments in Unix seconds, processor time in seconds."""
+
+    orders: int
+    began: float
+    ended: float
+    cpu_seconds: float
+    trips: RoundTrips
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverheadFigures:
+    """What one run measured: milliseconds of processor time and round trips are those of one order."""
+
+    orders: int
+    processes: int
+    per_second: float
+    engine_ms: float
+    postgres_ms: float
+    redis_ms: float
+    database_trips: float
+    chain_trips: float
+    redis_trips: float
+    sqs_trips: float
+    emulated_per_second: float | None = None
+    """Through the whole emulated stack; None when that was not measured."""
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time of all parts."""
+        return self.engine_ms + self.postgres_ms + self.redis_ms
+
+
+_driver: Driver | None = None
+_start: Barrier | None = None
+
+
+def measure_overhead(orders: int = ORDERS, processes: int = CORES) -> OverheadFigures:
+    """Process ``orders`` orders in as many processes.
+
+    Raises:
+        StackError: Postgres or Redis does not start.
+    """
+    with own_servers() as servers:
+        cores = available_cores()[:CORES]
+        servers.confine(cores)
+        spawn = multiprocessing.get_context("spawn")
+        barrier = spawn.Barrier(processes)
+        pool = ProcessPoolExecutor(
+            processes, spawn, initializer=start_driver, initargs=(servers.settings(), cores, barrier)
+        )
+        with pool:
+            list(pool.map(_process, [WARM_UP] * processes))
+            before = servers.cpu_seconds()
+            measured = list(pool.map(_process, [orders // processes] * processes))
+            after = servers.cpu_seconds()
+        _check_confirmed(servers, (orders // processes + WARM_UP) * processes)
+    return summed_up(measured, after[0] - before[0], after[1] - before[1])
+
+
+def available_cores() -> list[int]:
+    """Return the cores that this process may run on, where the system tells."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def start_driver(settings: Mapping[str, str], cores: list[int], barrier: Barrier | None = None) -> None:
+    """Make this process one that drives the engine; whoever passes the barrier has started."""
+    global _driver, _start
+    if cores:
+        os.sched_setaffinity(0, cores)
+    _driver, _start = Driver(settings), barrier
+
+
+def driver() -> Driver:
+    """Return this process's driver."""
+    assert _driver is not None
+    return _driver
+
+
+def _process(orders: int) -> ProcessFigures:
+    engine = driver()
+    assert _start is not None
+    _start.wait(60)
+    trips = engine.trips
+    before = RoundTrips(**vars(trips))
+    cpu, began = _cpu_seconds(), time.time()
+    engine.process(orders)
+    return ProcessFigures(
+        orders=orders,
+        began=began,
+        ended=time.time(),
+        cpu_seconds=_cpu_seconds() - cpu,
+        trips=RoundTrips(**{name: count - getattr(before, name) for name, count in vars(trips).items()}),
+    )
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _check_confirmed(servers: Servers, expected: int) -> None:
+    with psycopg.connect(servers.postgres.url) as connection:
+        row = connection.execute(_CONFIRMED).fetchone()
+    assert row == (expected,), f"{row} orders are confirmed, not {expected}"
+
+
+def summed_up(measured: list[ProcessFigures], postgres_seconds: float, redis_seconds: float) -> OverheadFigures:
+    """Put together what the processes and the servers have used."""
+    orders = sum(process.orders for process in measured)
+    elapsed = max(process.ended for process in measured) - min(process.began for process in measured)
+    return OverheadFigures(
+        orders=orders,
+        processes=len(measured),
+        per_second=orders / elapsed,
+        engine_ms=sum(process.cpu_seconds for process in measured) / orders * 1000,
+        postgres_ms=postgres_seconds / orders * 1000,
+        redis_ms=redis_seconds / orders * 1000,
+        database_trips=sum(process.trips.database for process in measured) / orders,
+        chain_trips=sum(process.trips.chain for process in measured) / orders,
+        redis_trips=sum(process.trips.redis for process in measured) / orders,
+        sqs_trips=sum(process.trips.sqs for process in measured) / orders,
+    )
+
+
+def profile_overhead(orders: int = ORDERS) -> str:
+    """Return where a process spends its time, as a tree; Postgres and Redis are waited for in it."""
+    with own_servers() as servers:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, spawn, initializer=start_driver, initargs=(servers.settings(), [])) as pool:
+            return pool.submit(_profile, orders).result()
+
+
+def _profile(orders: int) -> str:
+    from pyinstrument import Profiler
+
+    engine = driver()
+    engine.process(WARM_UP)
+    profiler = Profiler(interval=0.0005)
+    with profiler:
+        engine.process(orders)
+    return profiler.output_text(show_all=True, timeline=False)
+
+
+def show_overhead(console: Console, figures: OverheadFigures) -> None:
+    """Print the figures as a table."""
+    title = f"{figures.orders:,} market orders without delays, {figures.processes} processes on {CORES} cores"
+    table = table_with_goals(title, "value")
+    table.add_row(
+        "orders a second, POST to confirmed",
+        f"{figures.per_second:,.0f}",
+        judged(f"≥ {GOAL:.0f}", met=figures.per_second >= GOAL),
+        f"handlers called directly; the fastest known: {FASTEST_KNOWN:.0f}",
+    )
+    if figures.emulated_per_second is not None:
+        emulated = f"{figures.emulated_per_second:,.0f}"
+        table.add_row("… through the emulated stack", emulated, "", "the same orders; the rest is the emulator's cost")
+    table.add_section()
+    table.add_row("processor time an order: engine", f"{figures.engine_ms:.2f} ms", "", "both processes, all they do")
+    table.add_row("… Postgres", f"{figures.postgres_ms:.2f} ms", "", "on the same cores")
+    table.add_row("… Redis", f"{figures.redis_ms:.2f} ms", "", "on the same cores")
+    table.add_section()
+    for name, trips, how in _round_trips(figures):
+        table.add_row(f"round trips an order: {name}", f"{trips:.1f}", "", how)
+    console.print(table)
+
+
+def report(figures: OverheadFigures) -> Section:
+    """Say the same in the document."""
+    met = "met" if figures.per_second >= GOAL else "not met"
+    lines = [
+        f"{figures.orders:,} market orders, every delay of the simulated venues at zero, no limits. The handlers of "
+        "`app.py` are called directly, with the events that API Gateway and the event sources would bring, in "
+        f"{figures.processes} processes. These share {CORES} cores with a Postgres that writes to disk and a Redis. "
+        "SQS is in memory, behind boto3's own client: its requests are signed and its answers read, but no network is "
+        "crossed. Nobody listens; every step is published all the same.",
+        "",
+        "| measured | value | goal |",
+        "|---|---:|---|",
+        f"| orders a second, from POST to confirmed | {figures.per_second:,.0f} | ≥ {GOAL:.0f}: {met} |",
+    ]
+    if figures.emulated_per_second is not None:
+        lines.append(f"| … through the whole emulated stack | {figures.emulated_per_second:,.0f} | |")
+    lines += [
+        f"| processor time an order: engine | {figures.engine_ms:.2f} ms | |",
+        f"| … Postgres | {figures.postgres_ms:.2f} ms | |",
+        f"| … Redis | {figures.redis_ms:.2f} ms | |",
+        *(f"| round trips an order: {name} | {trips:.1f} | |" for name, trips, _ in _round_trips(figures)),
+        "",
+        f"The fastest known engine of this kind, one Node process, was measured at {FASTEST_KNOWN:.0f} orders a second "
+        "on two cores.",
+    ]
+    charts = (
+        Chart("overhead", lambda axes: _draw_rates(axes, figures)),
+        Chart("overhead-cpu", lambda axes: _draw_cpu(axes, figures)),
+    )
+    return Section("Engine overhead", "\n".join(lines), charts)
+
+
+def _round_trips(figures: OverheadFigures) -> list[tuple[str, float, str]]:
+    return [
+        ("Postgres", figures.database_trips, "each is one statement"),
+        ("the simulated venues and chain", figures.chain_trips, "statements that stand for RPC"),
+        ("Redis", figures.redis_trips, "each is one script"),
+        ("SQS", figures.sqs_trips, "sent; what an event source asks is not among them"),
+    ]
+
+
+def _draw_rates(axes: Any, figures: OverheadFigures) -> None:
+    rates = {"the engine": figures.per_second, "fastest known": FASTEST_KNOWN}
+    if figures.emulated_per_second is not None:
+        rates["emulated stack"] = figures.emulated_per_second
+    bars = axes.barh(list(rates), list(rates.values()), color="tab:blue")
+    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.axvline(GOAL, color="tab:green", linestyle="--", label=f"goal: {GOAL:.0f}")
+    axes.invert_yaxis()
+    axes.set_xlabel(f"orders a second on {CORES} cores")
+    axes.legend()
+
+
+def _draw_cpu(axes: Any, figures: OverheadFigures) -> None:
+    begin = 0.0
+    for part, used in (("engine", figures.engine_ms), ("Postgres", figures.postgres_ms), ("Redis", figures.redis_ms)):
+        axes.barh(["an order"], [used], left=begin, label=f"{part}: {used:.1f} ms")
+        begin += used
+    axes.set_xlabel("milliseconds of processor time")
+    axes.legend()

@@ -1,0 +1,68 @@
+"""What the benchmarks of overhead and latency make of what they measured."""
+
+import json
+from typing import Any
+
+import boto3
+from rich.console import Console
+
+from bench.driver import SETTINGS, QueuesInMemory, RoundTrips
+from bench.latency import LatencyFigures, show_latency
+from bench.latency import report as report_latency
+from bench.overhead import OverheadFigures, ProcessFigures, report, show_overhead, summed_up
+from chalicelib.resources.sqs import Queue
+
+
+def of_process(**changes: Any) -> ProcessFigures:
+    trips = RoundTrips(database=500, chain=100, redis=600, sqs=200)
+    return ProcessFigures(
+        **{"orders": 100, "began": 10.0, "ended": 11.0, "cpu_seconds": 0.3, "trips": trips, **changes}
+    )
+
+
+def shown(show: Any, figures: Any) -> str:
+    console = Console(record=True, width=200)
+    show(console, figures)
+    return console.export_text()
+
+
+def test_processes_side_by_side_count_from_the_first_start_to_the_last_end():
+    figures = summed_up([of_process(), of_process(began=10.5, ended=12.0)], postgres_seconds=0.4, redis_seconds=0.1)
+
+    assert figures.per_second == 100
+    assert figures.engine_ms == 3
+    assert figures.cpu_ms == 5.5
+    assert (figures.database_trips, figures.chain_trips, figures.redis_trips, figures.sqs_trips) == (5, 1, 6, 2)
+
+
+def test_a_goal_that_was_missed_is_said_to_be():
+    figures = summed_up([of_process()], 0.1, 0.1)
+    slow, quick = figures, OverheadFigures(**{**vars(figures), "per_second": 231.0})
+
+    assert "≥ 230: not met" in report(slow).text
+    assert "≥ 230: met" in report(quick).text
+    assert "100" in shown(show_overhead, slow)
+
+
+def test_what_was_not_measured_is_not_shown():
+    figures = LatencyFigures(post_times=[0.004, 0.006], push_delays=[0.001, 0.002])
+
+    assert "landing" not in report_latency(figures).text.partition("|---")[2]
+    assert "p50 ≤ 5 ms, p99 ≤ 15 ms: met" in report_latency(figures).text
+    assert "POST" in shown(show_latency, figures)
+
+
+def test_the_queues_in_memory_answer_boto3_and_count_its_requests(monkeypatch):
+    client = boto3.client("sqs", "us-east-1", aws_access_key_id="bench", aws_secret_access_key="bench")
+    trips = RoundTrips()
+    queues = QueuesInMemory(client, trips)
+    monkeypatch.setattr(Queue, "open", lambda self: client)
+    orders = Queue(SETTINGS["ORDERS_QUEUE_URL"])
+
+    orders.send({"orderId": "1"})
+    orders.send_all([{"orderId": "2"}, {"orderId": "3"}])
+    taken = queues.take(orders.name, 2)
+    queues.put_back(orders.name, taken)
+
+    assert [json.loads(message["body"])["orderId"] for message in queues.take(orders.name, 10)] == ["3", "1", "2"]
+    assert trips.sqs == 2
