@@ -211,7 +211,8 @@ class Driver:
 
     def watch(self, order_id: str) -> None:
         """Open a WebSocket for an order and bring it up to date."""
-        context = {"connectionId": str(uuid4()), "routeKey": "$connect", "domainName": "localhost", "stage": "ws"}
+        context = {"connectionId": str(uuid4()), "routeKey": "$connect", "apiId": "api"}
+        context |= {"domainName": "localhost", "stage": "ws"}
         query = {"orderId": order_id}
         self._app.ws_connect({"requestContext": context, "headers": {}, "queryStringParameters": query}, self._context)
         self._work_off("replays", self._app.replay_events, 1)
