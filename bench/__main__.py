@@ -159,11 +159,33 @@ def run_latency(run: Run) -> Section:
     return report(figures)
 
 
+def run_cold_start(run: Run) -> Section:
+    from bench.cold_start import measure_cold_start, report, show_cold_start
+
+    archive = build_package(PROJECT, BUILD_ROOT, "local").archive
+    with run.console.status("") as status:
+        figures = measure_cold_start(archive, progress=status.update)
+    show_cold_start(run.console, figures)
+    return report(figures)
+
+
+def run_cost(run: Run) -> Section:
+    from bench.cost import measure_cost, report, show_cost
+
+    run.stack  # noqa: B018 - as above
+    run.console.print(f"Placing {run.orders} orders, to see what they use …")
+    figures = measure_cost(run.stack, run.orders)
+    show_cost(run.console, figures)
+    return report(figures)
+
+
 PARTS: Mapping[str, Part] = {
     "throughput": Part("how many orders a minute the slots carry", run_throughput),
     "overhead": Part("what the engine itself costs", run_overhead),
     "latency": Part("how long a client waits", run_latency),
+    "cold_start": Part("what a function pays when it starts, and what its package weighs", run_cold_start),
     "imports": Part("what the real venues add to a cold start", run_imports),
+    "cost": Part("what a million orders cost on AWS", run_cost),
     "book": Part("what looking at a million waiting orders costs", run_book),
     "crossing": Part("how soon an order follows a price", run_crossing),
     "burst": Part("ten thousand orders follow one price", run_burst),
