@@ -52,6 +52,14 @@ _ROUND_TRIPS = """
 
 
 @dataclass(frozen=True, kw_only=True)
+class Call:
+    """A call of a function: when it ended, in Unix seconds, and how many of them it took."""
+
+    ended: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """What one run measured; times in seconds."""
 
@@ -120,7 +128,7 @@ async def _measure(stack: Stack, orders: int) -> Figures:
         confirmed=confirmed,
         failed=failed,
         elapsed=ended - started,
-        execute_times=_execute_times(stack, started),
+        execute_times=[call.seconds for call in calls_of(stack, stack.outputs["ExecuteOrderFunction"], started)],
         post_times=post_times,
         message_delays=[at - landed[order_id] for order_id, at in heard.items() if order_id in landed],
         round_trips=round_trips,
@@ -166,23 +174,22 @@ async def _round_trips(database_url: str) -> tuple[int, int]:
         return row[0], row[1]
 
 
-def _execute_times(stack: Stack, since: float) -> list[float]:
-    """Return how long each call of ``execute_order`` took, as the emulated Lambda reports it.
+def calls_of(stack: Stack, function: str, since: float) -> list[Call]:
+    """Return the calls of a function that have ended since then, as the emulated Lambda reports them.
 
     All functions write into one log group, and a report does not say of which it is; but each stream is one's own, and
     the engine's lines in it do.
     """
-    streams: dict[str, list[str]] = {}
+    streams: dict[str, list[dict[str, Any]]] = {}
     for event in log_events(stack, since):
-        streams.setdefault(event["logStreamName"], []).append(event["message"])
-    reports = [
-        report
-        for messages in streams.values()
-        if any(f'"function_name":"{stack.outputs["ExecuteOrderFunction"]}"' in message for message in messages)
-        for message in messages
-        if (report := DURATION.search(message))
+        streams.setdefault(event["logStreamName"], []).append(event)
+    return [
+        Call(ended=event["timestamp"] / 1000, seconds=int(report[1]) / 1000)
+        for events in streams.values()
+        if any(f'"function_name":"{function}"' in event["message"] for event in events)
+        for event in events
+        if (report := DURATION.search(event["message"]))
     ]
-    return [int(report[1]) / 1000 for report in reports]
 
 
 def log_events(stack: Stack, since: float, pattern: str = "") -> Iterator[dict[str, Any]]:
