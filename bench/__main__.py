@@ -92,6 +92,18 @@ def run_throughput(run: Run) -> Section:
     )
 
 
+def run_slots(run: Run) -> Section:
+    from bench.slots import measure_slots, report, show_slots
+
+    run.stack  # noqa: B018 - as above
+    run.console.print(
+        "Opening slots for orders that wait, the engine's and an inline worker's; this takes some minutes …"
+    )
+    figures = measure_slots(run.stack)
+    show_slots(run.console, figures)
+    return report(figures)
+
+
 def run_imports(run: Run) -> Section:
     from bench.imports import measure_imports, show_imports
 
@@ -181,6 +193,7 @@ def run_cost(run: Run) -> Section:
 
 PARTS: Mapping[str, Part] = {
     "throughput": Part("how many orders a minute the slots carry", run_throughput),
+    "slots": Part("what a slot carries, against a worker that sleeps in it", run_slots),
     "overhead": Part("what the engine itself costs", run_overhead),
     "latency": Part("how long a client waits", run_latency),
     "cold_start": Part("what a function pays when it starts, and what its package weighs", run_cold_start),
