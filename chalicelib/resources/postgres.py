@@ -104,7 +104,8 @@ class Database:
             connection.execute(f"SET statement_timeout = {_milliseconds(patience)}")
             connection.patience = patience
         cursor = connection.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
+        # Not `cursor.description`, which makes an object of each column of the answer, only to be looked at.
+        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
     def _connect(self) -> _ImpatientConnection:
         """Connect with the password there is, and again if that has been rotated since it was read."""
