@@ -29,6 +29,10 @@ def _make_client(service: str, seconds: float, attempts: int, endpoint_url: str 
         read_timeout=seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=16,
+        # As one text: by itself botocore puts its own together anew, twice for each request.
+        user_agent="order-execution-engine",
+        # A request that is wrong AWS refuses as well; ours are the same few each time.
+        parameter_validation=False,
     )
     return boto3.client(service, endpoint_url=endpoint_url, config=config)
 
