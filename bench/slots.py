@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import linear_regression, mean
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -109,8 +109,8 @@ class Run:
     @property
     def empty_seconds(self) -> float:
         """For how long a slot is empty between two orders, while others wait for it."""
-        begun, ended = middle([call.ended for call in self.calls])
-        return max(self.slots * (ended - begun) / (len(self._middle_calls) - 1) - self.slot_seconds, 0.0)
+        between_orders = self.slots * 60 / per_minute([call.ended for call in self.calls])
+        return max(between_orders - self.slot_seconds, 0.0)
 
     @property
     def cores_busy(self) -> dict[str, float]:
@@ -154,9 +154,13 @@ def middle(times: Collection[float]) -> tuple[float, float]:
 
 
 def per_minute(times: Collection[float]) -> float:
-    """Return how many of these there are a minute in the middle of a run."""
+    """Return how many of these there are a minute in the middle of a run: the slope of the line through their count.
+
+    Workers that begin together end in rounds, for a while; between one time and another there may be a round too many.
+    """
     begun, ended = middle(times)
-    return (len(times) - 1 - 2 * (len(times) // LEFT_OUT)) / (ended - begun) * 60
+    counted = [at for at in sorted(times) if begun <= at <= ended]
+    return linear_regression(counted, range(len(counted))).slope * 60
 
 
 def measure_slots(stack: Stack, orders: int = ORDERS, growth: Sequence[int] = GROWTH) -> SlotFigures:

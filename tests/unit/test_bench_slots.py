@@ -33,6 +33,12 @@ def test_a_slow_beginning_and_a_slow_end_do_not_count():
     assert per_minute([1, 2, *steady, 400, 500]) == pytest.approx(60)
 
 
+def test_workers_that_end_in_rounds_count_as_if_they_did_not():
+    in_rounds = [3.0 * number + 0.001 * worker for number in range(30) for worker in range(10)]
+
+    assert per_minute(in_rounds) == pytest.approx(200, rel=0.01)
+
+
 def test_slots_that_are_never_empty_reach_their_limit():
     run = run_of(slots=10, seconds=0.4, orders=300)
 
