@@ -346,9 +346,9 @@ def report(figures: SlotFigures) -> Section:
 run, those of a worker of the inline design, which quotes, builds and sends as the engine does (it is the engine's code)
 and then sleeps in its slot until its swap has landed. Both are Lambda functions of the same emulated stack, and the
 inline worker is not charged for looking too late: it sleeps until a swap can land, then looks every 50 ms. The first
-and the last fifth of each run are left out; where the rest begins and ends is uncertain by about a hundredth, so that a
-share may come out above the whole. All {COMPARED} slots carry market orders here. As deployed two of ten are kept for
-snipers; what a slot carries hardly depends on how many there are, as the second table shows.
+and the last fifth of each run are left out. All {COMPARED} slots carry market orders here. As deployed two of ten are
+kept for snipers; what a slot carries hardly depends on how many there are, as the second table shows, as long as the
+machine has time for them.
 
 An order holds a slot of the engine for {_ms(engine.slot_seconds)}, of which {_ms(QUOTED_SECONDS)} are the slower of two
 quotes, and one of the inline worker for {_ms(inline.slot_seconds)}: the slot limits alone are
@@ -358,8 +358,9 @@ meanwhile, for the functions, the emulated AWS, Postgres and Redis alike.
 
 What keeps the engine from its limit is that emptiness, and most of it is the emulator's: it pauses for 50 ms after a
 look at the queues that found nothing to do, and every swap that is queued for settlement, two seconds too early to be
-received, causes such a look. Tried without that pause, and with other work on the machine, a slot was empty for 1 to
-19 ms instead of 28 to 34 ms, and the share of the limit 96 to 100 % instead of 94 to 96 %. A burst that is measured
+received, causes such a look. That was tried on a machine with other work to do: with the pause a slot was empty for 25
+to 37 ms and {COMPARED} slots carried 93 % of their limit; without it, for 16 ms at most, and they carried all of it.
+A burst that is measured
 from its first order to its last confirmation stays further below the limit, because that time also has the swaps'
 landing in it, in which all slots are empty.
 
