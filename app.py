@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from chalice.app import (
     AuthRequest,
@@ -23,8 +23,8 @@ from chalice.app import (
     WebsocketEvent,
 )
 
+from chalicelib.authorizer import token_verifier
 from chalicelib.config import PRIORITY_SLOTS, check_template
-from chalicelib.engine import engine
 from chalicelib.observability import about, flush_metrics, logger, without_secrets
 from chalicelib.orders.order import Order
 from chalicelib.queueing.sqs_batches import BatchAnswer, order_id_of, read_records, work_off, work_off_together
@@ -45,16 +45,27 @@ from chalicelib.web.identity import Caller
 from chalicelib.web.responses import answered, as_problem, authorized, connected, protected
 from chalicelib.web.unknown_paths import methods_served, wrong_address
 
+if TYPE_CHECKING:
+    from chalicelib.engine import Engine
+
 app = Chalice(app_name="order-execution-engine", configure_logs=False)
 app.log = logging.getLogger(logger.service)  # errors that Chalice catches are written like all others
 app.experimental_feature_flags.update(["WEBSOCKETS"])
 # Said outright, because Powertools would also take an answer from the environment: an event holds tokens.
 app.register_middleware(ConvertToMiddleware(partial(logger.inject_lambda_context, log_event=False)))
 
+
+def engine() -> "Engine":
+    """Return this process's engine, which the authorizer's process does without: see ``chalicelib.authorizer``."""
+    from chalicelib.engine import engine as this_process
+
+    return this_process()
+
+
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
     check_template(os.environ)
 if os.environ.get("_HANDLER") == "app.authorize":
-    engine().prepare_authorizer()
+    token_verifier().prepare()
 elif os.environ.get("_HANDLER") == "app.execute_order":
     engine().prepare_to_swap()
 elif "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
@@ -124,7 +135,7 @@ def caller() -> Caller:
 @authorized
 def authorize(request: AuthRequest) -> Caller:
     """Say whose token a request carries. In open mode API Gateway does not ask: see ``infra/deployment.py``."""
-    return engine().token_verifier.verify(request.token)
+    return token_verifier().verify(request.token)
 
 
 # --- REST -----------------------------------------------------------------------------------------------------

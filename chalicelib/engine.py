@@ -26,7 +26,6 @@ from chalicelib.orders.tokens import Token, trade_only
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
 from chalicelib.rate_limit import RateLimit
-from chalicelib.resources.issuer import Issuer
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
 from chalicelib.resources.redis import Redis
@@ -58,7 +57,6 @@ from chalicelib.web.monitoring import Monitoring
 from chalicelib.web.operators import Operators
 from chalicelib.web.rest import Rest
 from chalicelib.web.sockets import MESSAGES_AT_ONCE, MESSAGES_PER_MINUTE, Sockets
-from chalicelib.web.tokens import TokenVerifier
 
 if TYPE_CHECKING:
     from chalicelib.venues.solana.network import Network
@@ -102,10 +100,6 @@ class Engine:
         from chalicelib.store.schema import migrate
 
         return migrate(self.database.url())
-
-    def prepare_authorizer(self) -> None:
-        """Load what the authorizer needs, which is nothing of what the others do."""
-        self.token_verifier.prepare()
 
     @cached_property
     def database(self) -> Database:
@@ -324,14 +318,6 @@ class Engine:
         """What signs launches, read when one comes."""
         secret = self._secret(self.settings.launch_webhook_secret_arn)
         return secret.read if secret else lambda: self.settings.launch_webhook_secret
-
-    @cached_property
-    def token_verifier(self) -> TokenVerifier:
-        return TokenVerifier(
-            issuer=Issuer(self.settings.auth_issuer, self.clock),
-            audience=self.settings.auth_audience,
-            algorithms=self.settings.auth_algorithms,
-        )
 
     @cached_property
     def identification(self) -> Identification:

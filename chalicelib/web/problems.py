@@ -11,13 +11,7 @@ from typing import Any
 import msgspec
 
 from chalicelib.exact_json import encode_json
-from chalicelib.execution.cancellation import NotCancellable
-from chalicelib.execution.intake import IdempotencyConflict, TooLate, TooManyOrders
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.streaming.tickets import TooManyConnections
-from chalicelib.streaming.viewers import TooManySubscriptions
-from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict
-from chalicelib.venues.venue import SwapRefused, VenueUnavailable
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -54,6 +48,14 @@ class RequestError(Exception):
 
 def refusal_of(error: Exception) -> RequestError | None:
     """Return what a client is told of ``error``; None when it is a bug, of which a client is told nothing."""
+    # Who raises them has loaded these; the authorizer, which has not, should not have to.
+    from chalicelib.execution.cancellation import NotCancellable
+    from chalicelib.execution.intake import IdempotencyConflict, TooLate, TooManyOrders
+    from chalicelib.streaming.tickets import TooManyConnections
+    from chalicelib.streaming.viewers import TooManySubscriptions
+    from chalicelib.triggers.launches import DeliveryRepeated, LaunchConflict
+    from chalicelib.venues.venue import SwapRefused, VenueUnavailable
+
     match error:
         case RequestError():
             return error

@@ -13,6 +13,7 @@ from chalice.test import Client, HTTPResponse
 from moto import mock_aws
 
 import app
+from chalicelib.authorizer import make_verifier
 from chalicelib.clock import Clock
 from chalicelib.config import load_settings
 from chalicelib.engine import Engine
@@ -90,7 +91,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], Engine]:
     """Put an engine behind the app's handlers."""
 
     def put(engine: Engine) -> Engine:
+        verifier = make_verifier(engine.settings, engine.clock)
         monkeypatch.setattr(app, "engine", lambda: engine)
+        monkeypatch.setattr(app, "token_verifier", lambda: verifier)
         return engine
 
     return put
