@@ -3,7 +3,7 @@
 A function's start is what its process does before its first event: import ``app``, and open its clients as far as that
 goes without the network. It is compared with a process that only imports the same packages of others and opens the same
 clients, so that what remains is the engine's own doing. Both run in turn. What counts is processor time, of which
-importing takes as much as it lasts: what else runs on this machine is then of no account; and of that the best.
+importing takes about as much as it lasts, and which what else runs here changes less; and of that the best.
 """
 
 import json
@@ -241,7 +241,7 @@ def report(figures: ColdStartFigures) -> Section:
 A function's process starts: it imports `app`, and opens its clients as far as that goes without the network. Beside it,
 in turn, a process that only imports the packages of others that this function cannot do without (Chalice, msgspec,
 Powertools' logger and metrics; psycopg, redis, boto3 with its two clients; the authorizer PyJWT instead of those), and
-opens the same clients. Both are measured in processor time, which other work on this machine does not change much;
+opens the same clients. Both are measured in processor time, which other work on this machine changes as well, but less;
 Python's own start is in neither. What a function imports only when it is first needed, such as
 the migrations, is in neither as well.
 
