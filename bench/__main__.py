@@ -46,6 +46,7 @@ class Run:
     orders: int
     plans: bool
     profile: bool
+    writes: bool
     _open: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
@@ -191,9 +192,22 @@ def run_cost(run: Run) -> Section:
     return report(figures)
 
 
+def run_growth(run: Run) -> Section:
+    from bench.growth import measure_growth, report, show_growth, write_scaling
+
+    run.stack  # noqa: B018 - as above
+    run.console.print("Measuring what an order costs, and simulating a hundred to a million of them a minute …")
+    figures = measure_growth(run.stack)
+    show_growth(run.console, figures)
+    if run.writes:
+        write_scaling(figures)
+    return report(figures)
+
+
 PARTS: Mapping[str, Part] = {
     "throughput": Part("how many orders a minute the slots carry", run_throughput),
     "slots": Part("what a slot carries, against a worker that sleeps in it", run_slots),
+    "growth": Part("what ends first when more orders come, up to a million a minute", run_growth),
     "overhead": Part("what the engine itself costs", run_overhead),
     "latency": Part("how long a client waits", run_latency),
     "cold_start": Part("what a function pays when it starts, and what its package weighs", run_cold_start),
@@ -218,12 +232,12 @@ def main() -> int:
     arguments.add_argument("--plans", action="store_true", help="book: print what Postgres does for each statement")
     arguments.add_argument("--profile", action="store_true", help="overhead: print where the time goes")
     options = arguments.parse_args()
-    run = Run(Console(), options.orders, options.plans, options.profile)
+    run = Run(Console(), options.orders, options.plans, options.profile, options.write or options.part == "all")
     names = list(PARTS) if options.part == "all" else [options.part]
     try:
         for name in names:
             section = PARTS[name].run(run)
-            if options.write or options.part == "all":
+            if run.writes:
                 write_section(DOCS, name, section, list(PARTS))
     except (StackError, PackagingError) as error:
         run.console.print(str(error), style="red", markup=False)
