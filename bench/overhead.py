@@ -176,7 +176,8 @@ def _profile(orders: int) -> str:
     profiler = Profiler(interval=0.0005)
     with profiler:
         engine.process(orders)
-    return profiler.output_text(show_all=True, timeline=False)
+    profile: str = profiler.output_text(show_all=True, timeline=False)
+    return profile
 
 
 def show_overhead(console: Console, figures: OverheadFigures) -> None:
