@@ -8,14 +8,15 @@ four times as often as settlement does, because only its own order waits for the
 rather too small than too large.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from uuid import UUID
 
 from chalicelib.clock import Clock
 from chalicelib.engine import Engine, engine
 from chalicelib.execution.executor import Executor
 from chalicelib.execution.settlement import Settlement
+from chalicelib.orders.events import Step
 from chalicelib.orders.order import Order
 from chalicelib.orders.swap import SignedTransaction
 from chalicelib.venues.simulated.chain import LANDING_SECONDS, SimulatedChain
@@ -32,13 +33,12 @@ class InlineExecutor(Executor):
     earliest_landing: float
     """Seconds after it was sent; before that no swap lands."""
 
-    def _send(self, order: Order, worker: UUID, swap: SignedTransaction) -> None:
-        """Commit ``submitted``, send the swap, and stay until the order has been settled."""
-        submitted = self.store.submit(order, worker, swap)
-        if submitted is None:
+    def _send(self, order: Order, swap: SignedTransaction, steps: Sequence[Step]) -> None:
+        """Send the swap, and stay until the order has been settled."""
+        if not steps:
             return
         self.chain.submit(swap)
-        self.publisher.publish(submitted)
+        self.publisher.publish(*steps)
         self.clock.sleep(self.earliest_landing)
         while self.settlement.settle([order.order_id]):
             pass

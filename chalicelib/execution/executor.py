@@ -1,16 +1,20 @@
 """The first phase: quote, choose, build, sign, record, send. It never waits for a swap to land.
 
-The order of these steps is what keeps an order from being swapped twice. The signed transaction is committed
-before it is sent, and a worker that finds one recorded sends those same bytes, whatever happened to the worker
-before it. ``submitted`` is committed before the first send as well: until then the order may be cancelled or expire,
-after that only the chain decides. Whether the bytes arrived is settlement's question.
+The order of these steps is what keeps an order from being swapped twice. The signed transaction is committed, and
+``submitted`` with it, before it is sent for the first time: until then the order may be cancelled or expire, after
+that only the chain decides. Whether the bytes arrived is settlement's question, and whoever comes after a worker that
+died at any of these steps finds either no transaction at all, or the one that settlement sends again.
+
+``routing``, ``building`` and ``submitted`` are one statement, since nothing but computing lies between the quotes and
+the send: a commit costs a round trip of the slot's time and a write to the disk. Viewers still get all three.
 
 An order whose condition is not met goes into the book and costs nothing until a price or a launch wakes it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
 from uuid import UUID, uuid4
 
 from chalicelib.execution.retries import EndedTry, Retries
@@ -19,7 +23,7 @@ from chalicelib.observability import logger
 from chalicelib.orders.events import Step
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Order, OrderType, TimeInForce
-from chalicelib.orders.swap import SignedTransaction
+from chalicelib.orders.swap import SignedTransaction, SwapPlan
 from chalicelib.orders.waiting import Unmet
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
@@ -40,6 +44,14 @@ MOST_TAKEOVERS = 10
 
 class Overtaken(Exception):
     """The order is no longer this worker's: it was cancelled, has expired, or another worker has taken over."""
+
+
+class Prepared(NamedTuple):
+    """A swap that is signed and not recorded yet: what was quoted for it, and how it was planned."""
+
+    route: Route
+    plan: SwapPlan
+    swap: SignedTransaction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +97,7 @@ class Executor:
         if claim.swap is None and claim.takeovers > MOST_TAKEOVERS:
             return self._give_up(order, worker, f"{claim.takeovers} workers have died executing it")
         try:
-            swap = claim.swap or self._prepare(claim, worker)
+            prepared = claim.swap or self._prepare(claim, worker)
         except Overtaken:
             return None
         except VenueUnavailable as unavailable:
@@ -97,22 +109,30 @@ class Executor:
         except Exception as bug:
             logger.exception("a bug kept the order from being prepared", orderId=order.order_id)
             return self._end_try(order, worker, f"internal error: {type(bug).__name__}")
-        if swap is not None:
-            self._send(order, worker, swap)
+        if isinstance(prepared, Prepared):
+            route, plan, swap = prepared
+            self._send(order, swap, self.store.submit(order, worker, route.event, swap, plan))
+        elif prepared is not None:
+            # Releases before this one recorded a swap first, and committed ``submitted`` by itself.
+            step = self.store.submit_recorded(order, worker, prepared)
+            self._send(order, prepared, [step] if step else [])
         return None
 
-    def _prepare(self, claim: Claim, worker: UUID) -> SignedTransaction | None:
-        """Quote, choose, build and record; None when the order has to wait."""
+    def _prepare(self, claim: Claim, worker: UUID) -> Prepared | None:
+        """Quote, choose, build and sign; None when the order has to wait."""
         order = claim.order
         route = self._route(claim, worker)
         if isinstance(route, Unmet):
             self._rest(order, worker, route)
             return None
-        self._announce(self.store.route(order, worker, route.best.venue, route.event))
-        plan = plan_swap(order, route.best)
-        swap = self.router.venue(plan.venue).build(order, plan)
-        self._announce(self.store.build(order, worker, swap, plan))
-        return swap
+        try:
+            plan = plan_swap(order, route.best)
+            swap = self.router.venue(plan.venue).build(order, plan)
+        except Exception:
+            # What was quoted is worth knowing, above all where nothing could be made of it.
+            self._announce(self.store.route(order, worker, route.best.venue, route.event))
+            raise
+        return Prepared(route, plan, swap)
 
     def _route(self, claim: Claim, worker: UUID) -> Route | Unmet:
         """Return the route that the order takes now, or what it waits for.
@@ -157,10 +177,9 @@ class Executor:
         else:
             self._announce(self.store.put_in_book(order, worker, unmet))
 
-    def _send(self, order: Order, worker: UUID, swap: SignedTransaction) -> None:
-        """Commit ``submitted``, then send the swap and have it settled."""
-        submitted = self.store.submit(order, worker, swap)
-        if submitted is None:
+    def _send(self, order: Order, swap: SignedTransaction, steps: Sequence[Step]) -> None:
+        """Send the swap that ``steps`` have committed, have it settled, and tell the viewers."""
+        if not steps:
             return  # cancelled, expired or taken over, and nothing was sent by this worker
         try:
             self.chain.submit(swap)
@@ -168,7 +187,7 @@ class Executor:
             # Whatever went wrong, it may have been taken. Settlement looks, and sends the same bytes again.
             logger.warning(f"no answer when the swap was sent: {unanswered!r}", orderId=order.order_id)
         self.dispatcher.send_submitted(order)
-        self.publisher.publish(submitted)
+        self.publisher.publish(*steps)
 
     def _announce(self, step: Step | None) -> None:
         """Publish a step of ours.

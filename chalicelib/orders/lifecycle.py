@@ -4,8 +4,9 @@
        ↑________|__________|__________|            (a retry, or a price that moved away, goes back to pending)
 
 Any status before ``confirmed`` may fail, and only an operator who redrives its dead letter brings a failed order back
-to ``pending``. Up to ``building`` an order may be cancelled or expire: its transaction is
-signed, but ``submitted`` is committed before the first send, and from there on only the chain decides.
+to ``pending``. Before ``submitted`` an order may be cancelled or expire; that is committed before the first send, and
+from there on only the chain decides. An order moves from its quotes to ``submitted`` in one statement, so it is found
+in ``routing`` only where nothing could be built of them, and in ``building`` only if an earlier release left it there.
 ``pending → pending`` is an order that begins to wait, or whose wait is over. ``routing → routing`` is a worker that
 took over from one that stopped before it had recorded a transaction: it quotes again.
 """

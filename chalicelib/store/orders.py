@@ -16,7 +16,16 @@ from chalicelib.orders.swap import EndedSwap, Fill, SignedTransaction, SwapPlan
 from chalicelib.orders.waiting import FIRST_PAUSE, LONGEST_PAUSE, Unmet
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.store import transitions
-from chalicelib.store.rows import BATCH_SECONDS, ORDER_COLUMNS, event_row, is_launched, is_owned, order_of, step_of
+from chalicelib.store.rows import (
+    BATCH_SECONDS,
+    ORDER_COLUMNS,
+    event_row,
+    is_launched,
+    is_owned,
+    order_of,
+    step_of,
+    steps_of,
+)
 
 _ACCEPT = f"""
     WITH accepted AS (
@@ -232,26 +241,40 @@ class OrderStore:
         return Claim(order, row["claimed"], wait, _swap(row), row["takeovers"], row["launched"])
 
     def route(self, order: Order, worker: UUID, chosen_dex: str, draft: EventDraft) -> Step | None:
-        """Move to ``routing`` with the quotes and the choice, which ``draft`` says."""
+        """Move to ``routing`` with the quotes and the choice, which ``draft`` says, when nothing came of them."""
         changes: dict[str, Any] = {"chosen_dex": chosen_dex, "route_meta": Jsonb(draft.details)}
         return self._move(transitions.ROUTE, order.order_id, draft, worker=worker, **changes)
 
-    def build(self, order: Order, worker: UUID, swap: SignedTransaction, plan: SwapPlan) -> Step | None:
-        """Move to ``building`` and record the signed transaction, before it is ever sent."""
-        changes: dict[str, Any] = {
-            "swap_tx_hash": swap.tx_hash,
-            "payload": swap.payload,
-            "expires_at": swap.expires_at,
-            "last_valid_block_height": swap.last_valid_block_height,
-            "min_amount_out": plan.min_amount_out,
-            "max_amount_out": plan.max_amount_out,
-        }
-        return self._move(transitions.BUILD, order.order_id, events.building(plan), worker=worker, **changes)
+    def submit(
+        self, order: Order, worker: UUID, routed: EventDraft, swap: SignedTransaction, plan: SwapPlan
+    ) -> list[Step]:
+        """Move through ``routing`` and ``building`` to ``submitted``, and record the signed transaction.
 
-    def submit(self, order: Order, worker: UUID, swap: SignedTransaction) -> Step | None:
-        """Move to ``submitted`` and give the lease back: from here on the order belongs to settlement."""
+        The lease is given back: from here on the order belongs to settlement. No steps mean that it has been
+        cancelled, has expired or was taken over, and that ``swap`` must not be sent.
+        """
+        drafts = [routed, events.building(plan), events.submitted(swap)]
+        rows = self._database.run(
+            transitions.SUBMIT,
+            {
+                "order_id": order.order_id,
+                "worker": worker,
+                "chosen_dex": plan.venue,
+                "min_amount_out": plan.min_amount_out,
+                "max_amount_out": plan.max_amount_out,
+                "tx_hash": swap.tx_hash,
+                "payload": swap.payload,
+                "swap_expires_at": swap.expires_at,
+                "last_valid_block_height": swap.last_valid_block_height,
+                **{draft.event: Jsonb(draft.details) for draft in drafts},
+            },
+        )
+        return steps_of(rows[0], drafts) if rows else []
+
+    def submit_recorded(self, order: Order, worker: UUID, swap: SignedTransaction) -> Step | None:
+        """Move on to ``submitted`` with a transaction that an earlier release recorded in ``building``."""
         return self._move(
-            transitions.SUBMIT, order.order_id, events.submitted(swap), worker=worker, tx_hash=swap.tx_hash
+            transitions.SUBMIT_RECORDED, order.order_id, events.submitted(swap), worker=worker, tx_hash=swap.tx_hash
         )
 
     def put_in_book(self, order: Order, worker: UUID, unmet: Unmet) -> Step | None:

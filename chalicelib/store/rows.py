@@ -1,5 +1,7 @@
 """What the statements about orders share: an order is read from a row, and each move of one writes its event."""
 
+from collections.abc import Sequence
+
 from chalicelib.orders.events import EventDraft, OrderEvent, Step
 from chalicelib.orders.order import Order, OrderType, Side, Status, TimeInForce, WaitsFor
 from chalicelib.resources.postgres import Row
@@ -52,11 +54,22 @@ def order_of(row: Row) -> Order:
 def step_of(row: Row, draft: EventDraft) -> Step:
     """Read an order that has moved, and put its event together as it was stored."""
     order = order_of(row)
+    return _step(order, draft, order.status, order.seq)
+
+
+def steps_of(row: Row, drafts: Sequence[EventDraft]) -> list[Step]:
+    """Read an order that has moved through several statuses, each named as its event; every step shows where it is."""
+    order = order_of(row)
+    before = order.seq - len(drafts)
+    return [_step(order, draft, Status(draft.event), before + number) for number, draft in enumerate(drafts, 1)]
+
+
+def _step(order: Order, draft: EventDraft, status: Status, seq: int) -> Step:
     event = OrderEvent.of(
         order_id=order.order_id,
         event=draft.event,
-        status=order.status,
-        seq=order.seq,
+        status=status,
+        seq=seq,
         timestamp=order.updated_at,
         details=draft.details,
     )

@@ -1,9 +1,11 @@
-"""How an order moves: each transition is one statement.
+"""How an order moves: each transition is one statement, and those on the way to a swap's first send are one together.
 
 It moves the status on the condition that the order still is where it is moved from, counts, and writes the event row
 with the next ``seq``, or does nothing at all. No row back means that somebody else moved the order first; the caller
 then stops, it never forces.
 """
+
+from collections.abc import Sequence
 
 from chalicelib.orders.lifecycle import statuses_before
 from chalicelib.orders.order import Status
@@ -14,7 +16,11 @@ END_LEASE = "lease_owner = NULL, lease_until = NULL"
 DROP_UNSENT = """, unsent AS (
         UPDATE swaps SET state = 'unsent' FROM moved WHERE swaps.order_id = moved.id AND swaps.state = 'live'
     )"""
-"""What was signed but not submitted was never sent, and will not be."""
+"""What an earlier release signed but did not submit was never sent, and will not be."""
+
+
+def _listed(statuses: Sequence[Status]) -> str:
+    return ", ".join(f"'{status}'" for status in statuses)
 
 
 def _transition(to: Status, changes: str, *, only_if: str = "true", also: str = "") -> str:
@@ -28,7 +34,7 @@ def _transition(to: Status, changes: str, *, only_if: str = "true", also: str = 
         UPDATE orders
         SET status = '{to}', seq = seq + 1, updated_at = now(), {changes}
         WHERE id = %(order_id)s
-          AND status IN ({", ".join(f"'{status}'" for status in statuses_before(to))})
+          AND status IN ({_listed(statuses_before(to))})
           AND (%(worker)s::uuid IS NULL OR lease_owner = %(worker)s)
           AND (%(tx_hash)s::text IS NULL OR tx_hash = %(tx_hash)s)
           AND {only_if}
@@ -40,20 +46,34 @@ def _transition(to: Status, changes: str, *, only_if: str = "true", also: str = 
 
 ROUTE = _transition(Status.ROUTING, "chosen_dex = %(chosen_dex)s, route_meta = %(route_meta)s")
 
-BUILD = _transition(
-    Status.BUILDING,
-    "tx_hash = %(swap_tx_hash)s, min_amount_out = %(min_amount_out)s, max_amount_out = %(max_amount_out)s",
-    also=""", recorded AS (
-        INSERT INTO swaps (tx_hash, order_id, venue, payload, expires_at, last_valid_block_height)
-        SELECT %(swap_tx_hash)s, id, chosen_dex, %(payload)s, %(expires_at)s, %(last_valid_block_height)s FROM moved
-    )""",
-)
+_IN_TIME = "(expires_at IS NULL OR expires_at > now())"
 
-SUBMIT = _transition(
-    Status.SUBMITTED,
-    END_LEASE,
-    only_if="(expires_at IS NULL OR expires_at > now())",
-)
+# Three transitions that nothing can come between: each still has its event, with a `seq` of its own.
+SUBMIT = f"""
+    WITH moved AS (
+        UPDATE orders
+        SET status = 'submitted', seq = seq + 3, updated_at = now(), {END_LEASE},
+            chosen_dex = %(chosen_dex)s, route_meta = %(routing)s, tx_hash = %(tx_hash)s,
+            min_amount_out = %(min_amount_out)s, max_amount_out = %(max_amount_out)s
+        WHERE id = %(order_id)s
+          AND status IN ({_listed(statuses_before(Status.ROUTING))})
+          AND lease_owner = %(worker)s
+          AND {_IN_TIME}
+        RETURNING *
+    ), event AS (
+        INSERT INTO order_events (order_id, seq, event, status, details, created_at)
+        SELECT id, seq - later, step, step, details, updated_at
+        FROM moved, (VALUES
+            ('routing', %(routing)s::jsonb, 2), ('building', %(building)s, 1), ('submitted', %(submitted)s, 0)
+        ) AS steps (step, details, later)
+    ), recorded AS (
+        INSERT INTO swaps (tx_hash, order_id, venue, payload, expires_at, last_valid_block_height)
+        SELECT tx_hash, id, chosen_dex, %(payload)s, %(swap_expires_at)s, %(last_valid_block_height)s FROM moved
+    )
+    SELECT {ORDER_COLUMNS} FROM moved
+"""
+
+SUBMIT_RECORDED = _transition(Status.SUBMITTED, END_LEASE, only_if=_IN_TIME)
 
 # A swap that may still land forbids a new try and a failure: only who saw it end, and names it, may set it aside.
 # The order's own tx_hash is what decides: Postgres looks again at the row it waited for, not at a subquery. And who
@@ -109,7 +129,7 @@ CONFIRM = f"""
         FROM fills
         WHERE orders.id = fills.order_id
           AND orders.tx_hash = fills.tx_hash
-          AND orders.status IN ({", ".join(f"'{status}'" for status in statuses_before(Status.CONFIRMED))})
+          AND orders.status IN ({_listed(statuses_before(Status.CONFIRMED))})
         RETURNING orders.*, fills.details
     ), {event_row("details")}, landed AS (
         UPDATE swaps SET state = 'landed' FROM moved WHERE swaps.tx_hash = moved.tx_hash

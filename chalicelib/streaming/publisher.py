@@ -12,6 +12,7 @@ from chalicelib.exact_json import encode_json
 from chalicelib.observability import about, count, in_this_context, logger
 from chalicelib.orders.events import OrderEvent, Step
 from chalicelib.orders.lifecycle import is_terminal
+from chalicelib.orders.order import Order
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.sqs import Queue
@@ -42,26 +43,27 @@ class Publisher:
         self._replays = replays
         self._clock = clock
 
-    def publish(self, step: Step) -> None:
-        """Log, count and push one committed step."""
-        with about(orderId=step.order.order_id):
-            self._publish(step)
+    def publish(self, *steps: Step) -> None:
+        """Log, count and push one committed step, or several of one order that were committed together, in order."""
+        with about(orderId=steps[0].order.order_id):
+            for step in steps:
+                _record(step)
+            self._push(steps[-1].order, [step.event for step in steps])
 
-    def _publish(self, step: Step) -> None:
-        order, event = step
-        _record(step)
+    def _push(self, order: Order, events: Sequence[OrderEvent]) -> None:
+        newest = events[-1]
         try:
-            audience = self._viewers.take_lacking(order.order_id, event.seq, encode_json(order), event)
+            audience = self._viewers.take_lacking(order.order_id, newest.seq, encode_json(order), events)
         except ResourceUnavailable as unavailable:
-            logger.warning(f"not streamed: {unavailable}", orderId=order.order_id, seq=event.seq)
+            logger.warning(f"not streamed: {unavailable}", orderId=order.order_id, seq=newest.seq)
             # What a viewer misses here comes with the next event; after the last one there is no next.
-            if is_terminal(event.status):
+            if is_terminal(newest.status):
                 self.catch_up_later(order.order_id)
             return
         self._end_expired(audience.expired)
-        self._serve_all(audience.free, lambda viewer: self._serve_event(viewer, event))
+        self._serve_all(audience.free, lambda viewer: self._serve_events(viewer, events))
         if audience.busy:
-            # Whoever serves them will see this event too, unless it has died.
+            # Whoever serves them will see these events too, unless it has died.
             self.catch_up_later(order.order_id)
 
     def catch_up(self, order_id: str) -> float | None:
@@ -139,10 +141,11 @@ class Publisher:
         with ThreadPoolExecutor(min(len(viewers), PUSH_THREADS)) as pool:
             list(pool.map(in_this_context(serve), viewers))
 
-    def _serve_event(self, viewer: Viewer, event: OrderEvent) -> None:
-        """Serve the event at hand; what lies between the viewer's cursor and it is read from the history."""
-        in_turn = viewer.cursor == event.seq - 1
-        self._serve(event.order_id, viewer, [event] if in_turn else None)
+    def _serve_events(self, viewer: Viewer, events: Sequence[OrderEvent]) -> None:
+        """Serve the events at hand; what lies between the viewer's cursor and them is read from the history."""
+        lacking = [event for event in events if event.seq > viewer.cursor]
+        in_turn = lacking[0].seq == viewer.cursor + 1
+        self._serve(events[0].order_id, viewer, lacking if in_turn else None)
 
     def _serve(
         self,

@@ -23,6 +23,7 @@ Keys: ``viewers:{order}`` holds connection → ``cursor:served_until`` (with ``:
 cluster mode.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,10 +76,10 @@ _PUBLISH = (
     + COUNT_STEP
     + """
 local state, viewers = unpack(KEYS)
-local seq, body, lifetime, serve, user_of, most_expired, order, event, at = unpack(ARGV)
+local seq, body, lifetime, serve, user_of, most_expired, order, at = unpack(ARGV)
 remember(state, seq, body, lifetime)
-if event then
-    count_step(order, event, at, time[1])
+for argument = 9, #ARGV do
+    count_step(order, ARGV[argument], at, time[1])
 end
 local busy, free, expired = 0, {}, {}
 local entries = redis.call('HGETALL', viewers)
@@ -284,15 +285,16 @@ class Viewers:
         self._redis = redis
         self._user_of = user_key("%s") if have_users else ""
 
-    def take_lacking(self, order_id: str, seq: int, state: bytes, published: OrderEvent | None = None) -> Audience:
+    def take_lacking(self, order_id: str, seq: int, state: bytes, published: Sequence[OrderEvent] = ()) -> Audience:
         """Note the order's newest event and state; return the viewers that lack it, and take the free ones.
 
-        ``published`` is that event, where it has not been counted yet.
+        ``published`` are the events that have not been counted yet: those of one commit, of which it is the last.
         """
         keys = [_state(order_id), _viewers(order_id)]
         arguments = [seq, state, STATE_MS, SERVE_MS, self._user_of, MOST_EXPIRED]
-        if published is not None:
-            arguments += [order_id, published.event, int(published.timestamp.timestamp() * 1000)]
+        if published:
+            arguments += [order_id, int(published[-1].timestamp.timestamp() * 1000)]
+            arguments += [event.event for event in published]
         busy, free, expired = self._redis.run(_PUBLISH, keys, arguments)
         viewers = tuple(Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2))
         return Audience(viewers, int(busy), tuple(expired))

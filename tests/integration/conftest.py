@@ -18,6 +18,8 @@ from chalicelib.clock import Clock
 from chalicelib.config import load_settings
 from chalicelib.engine import Engine
 from chalicelib.exact_json import decode_json, encode_json
+from chalicelib.execution.swap_plan import plan_swap
+from chalicelib.orders.swap import SignedTransaction
 from chalicelib.web.responses import Unauthorized
 from infra.local.postgres import LocalPostgres
 from infra.local.redis import LocalRedis
@@ -189,6 +191,40 @@ def open_socket(engine: Engine, connections: RecordingConnections) -> Callable[.
         return socket
 
     return connect
+
+
+@pytest.fixture
+def record_swap(engine: Engine, database: Database) -> Callable[[str], None]:
+    """Leave a pending order as a worker of an earlier release did that died between recording its swap and sending it.
+
+    Such a worker committed ``building`` with the signed transaction, and ``submitted`` in a statement of its own.
+    """
+
+    def record(order_id: str) -> None:
+        order = engine.store.find(order_id)
+        assert order is not None
+        plan = plan_swap(order, engine.router.route(order.trade).best)
+        record_without_submitting(database, order_id, engine.router.venue(plan.venue).build(order, plan))
+
+    return record
+
+
+def record_without_submitting(database: Database, order_id: str, swap: SignedTransaction) -> None:
+    """Move a pending order to ``building`` with a swap that is recorded."""
+    database.change(
+        "UPDATE orders SET status = 'building', seq = seq + 2, chosen_dex = %s, tx_hash = %s WHERE id = %s",
+        swap.venue, swap.tx_hash, order_id,
+    )  # fmt: skip
+    database.change(
+        """INSERT INTO order_events (order_id, seq, event, status, details)
+           SELECT id, seq - later, step, step, '{}'
+           FROM orders, (VALUES ('routing', 1), ('building', 0)) AS steps (step, later) WHERE id = %s""",
+        order_id,
+    )
+    database.change(
+        "INSERT INTO swaps (tx_hash, order_id, venue, payload, expires_at) VALUES (%s, %s, %s, %s, %s)",
+        swap.tx_hash, order_id, swap.venue, swap.payload, swap.expires_at,
+    )  # fmt: skip
 
 
 def _answer(response: HTTPResponse) -> Answer:

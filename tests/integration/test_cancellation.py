@@ -10,6 +10,7 @@ import pytest
 from chalicelib.execution.cancellation import NotCancellable
 from tests.integration.cloud import at_once
 from tests.integration.conftest import MakeEngine
+from tests.integration.venues import trouble_venues
 
 WAITING = {"orderType": "limit", "limitPrice": 100}
 
@@ -62,21 +63,40 @@ def test_an_order_that_does_not_exist_cannot_be_cancelled(api):
     assert api.request("DELETE", "/api/orders/7").status == 400
 
 
-@pytest.mark.parametrize("step", ["route", "build", "submit"])
-def test_a_worker_whose_order_is_cancelled_meanwhile_sends_nothing(engine, api, queues, database, step):
+@pytest.mark.parametrize("moment", ["before it quotes", "before it builds", "before it submits"])
+def test_a_worker_whose_order_is_cancelled_meanwhile_sends_nothing(engine, api, queues, database, moment):
     order_id = api.place()
-    works = getattr(engine.store, step)
+    raydium, meteora = trouble_venues(engine)
+    submit = engine.store.submit
 
-    def cancel_first(*arguments):
+    def cancel():
         assert api.request("DELETE", f"/api/orders/{order_id}").status == 200
-        return works(*arguments)
 
-    setattr(engine.store, step, cancel_first)
+    def cancel_and_submit(*arguments):
+        cancel()
+        return submit(*arguments)
+
+    if moment == "before it quotes":
+        raydium.before_quote = cancel
+    elif moment == "before it builds":
+        raydium.before_build = meteora.before_build = cancel
+    else:
+        engine.store.submit = cancel_and_submit
     queues.work_off()
 
-    assert database.event_names(order_id)[-1] == "cancelled"
+    assert database.event_names(order_id) == ["pending", "cancelled"]
     assert database.count("simulated_transactions") == 0
-    assert {swap["state"] for swap in database.swaps(order_id)} <= {"unsent"}
+    assert database.swaps(order_id) == []
+
+
+def test_a_swap_that_an_earlier_release_recorded_and_never_sent_goes_with_its_order(api, record_swap, database):
+    order_id = api.place()
+    record_swap(order_id)
+
+    assert api.request("DELETE", f"/api/orders/{order_id}").status == 200
+
+    assert database.event_names(order_id)[-1] == "cancelled"
+    assert [swap["state"] for swap in database.swaps(order_id)] == ["unsent"]
 
 
 def test_a_cancellation_is_streamed(api, open_socket, queues):

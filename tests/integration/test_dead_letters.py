@@ -14,7 +14,7 @@ from chalicelib.orders.swap import SwapPlan
 from chalicelib.store.dead_letters import DeadLetterStore
 from tests.builders import ROUTED, UNKNOWN_ORDER
 from tests.integration.cloud import CONTEXT
-from tests.integration.venues import fail_once, trouble_chain
+from tests.integration.venues import trouble_chain
 
 
 @pytest.fixture
@@ -59,11 +59,10 @@ def test_an_order_whose_swap_was_sent_goes_back_to_settlement(api, bury, queues,
     assert database.order(order_id)["status"] == "confirmed"
 
 
-def test_an_order_whose_swap_was_recorded_goes_back_to_who_sends_it(engine, api, bury, queues, database):
+def test_an_order_whose_swap_was_recorded_goes_back_to_who_sends_it(engine, api, record_swap, bury, queues, database):
     chain = trouble_chain(engine)
-    fail_once(engine.store, "submit", RuntimeError("a bug"))
     order_id = api.place()
-    queues.orders.poll()
+    record_swap(order_id)
 
     bury()
     assert database.order(order_id)["status"] == "building"
@@ -159,7 +158,7 @@ def test_an_order_of_which_a_swap_may_still_land_is_never_revived(engine, api, q
 
 
 def test_an_order_is_not_failed_behind_the_back_of_its_worker(make_engine, api, database):
-    """The burial waits for the row that the worker is about to build in, and has seen no swap when it began."""
+    """The burial waits for the row that the worker is about to submit, and has seen no swap when it began."""
     order_id = api.place()
     worker, undertaker = make_engine(), make_engine()
     owner = uuid4()
@@ -175,17 +174,17 @@ def test_an_order_is_not_failed_behind_the_back_of_its_worker(make_engine, api, 
             venue="raydium", actions=("swap",), expected_amount_out=Decimal(1), min_amount_out=None, max_amount_out=None
         )
         swap = worker.router.venue("raydium").build(routed, plan)
-        building = pool.submit(worker.store.build, routed, owner, swap, plan)
+        submitting = pool.submit(worker.store.submit, routed, owner, ROUTED, swap, plan)
         wait_until_blocked(database, 1)
         failing = pool.submit(undertaker.store.fail, routed, error="buried")
         wait_until_blocked(database, 2)
         blocker.rollback()
-        built, failed = building.result(), failing.result()
+        submitted, failed = submitting.result(), failing.result()
     blocker.close()
 
-    assert built is not None
+    assert len(submitted) == 3
     assert failed is None
-    assert database.order(order_id)["status"] == "building"
+    assert database.order(order_id)["status"] == "submitted"
 
 
 def wait_until_blocked(database, statements):

@@ -188,16 +188,39 @@ def test_a_worker_that_was_overtaken_while_its_venues_failed_changes_nothing(
     assert database.event_names(order_id) == STEPS[:4]
 
 
-def test_a_worker_that_was_overtaken_after_routing_builds_nothing(make_engine, api, database, overtake):
+@pytest.mark.parametrize("builds", [True, False])
+def test_a_worker_that_was_overtaken_while_it_built_changes_nothing(make_engine, api, database, overtake, builds):
     order_id = api.place()
     overtaken = make_engine()
-    raydium, _ = trouble_venues(overtaken)
+    venues = trouble_venues(overtaken)
 
-    raydium.before_build = lambda: overtake(order_id)
+    def fall_behind():
+        overtake(order_id)
+        if not builds:
+            raise VenueUnavailable("timed out")
+
+    for venue in venues:
+        venue.before_build = fall_behind
     assert overtaken.executor.execute(order_id) is None
 
-    assert database.event_names(order_id) == ["pending", "routing", "routing", "building", "submitted"]
+    assert database.event_names(order_id) == STEPS[:4]
     assert len(database.swaps(order_id)) == 1
+
+
+@pytest.mark.parametrize("error", [VenueUnavailable("timed out"), SwapRefused("no such pool"), RuntimeError("a bug")])
+def test_what_was_quoted_is_told_also_where_nothing_could_be_built(engine, api, queues, database, error):
+    def refuse():
+        raise error
+
+    for venue in trouble_venues(engine):
+        venue.before_build = refuse
+    order_id = api.place()
+    queues.orders.poll()
+
+    pending, routed, ended = database.events(order_id)
+    assert (pending["event"], routed["event"]) == ("pending", "routing")
+    assert set(routed["details"]["quotes"]) == {"raydium", "meteora"}
+    assert ended["event"] == ("failed" if isinstance(error, SwapRefused) else "retrying")
 
 
 def test_a_worker_that_was_overtaken_while_it_sent_says_nothing(make_engine, api, queues, database, overtake):
@@ -220,31 +243,28 @@ def test_a_worker_that_died_before_it_recorded_a_swap_is_followed_by_one_that_qu
 ):
     order_id = api.place()
     dying = make_engine()
-    fail_once(dying.store, "build", WorkerDies())
-    with pytest.raises(WorkerDies):
-        dying.executor.execute(order_id)
-
-    end_leases()
-    serve(make_engine())
-    queues.work_off()
-
-    names = database.event_names(order_id)
-    assert names == ["pending", "routing", "routing", "building", "submitted", "confirmed"]
-    assert [event["seq"] for event in database.events(order_id)] == [1, 2, 3, 4, 5, 6]
-
-
-def test_after_a_recorded_swap_the_next_worker_sends_the_same_bytes_and_never_quotes(
-    make_engine, serve, api, queues, database, end_leases
-):
-    order_id = api.place()
-    dying = make_engine()
     fail_once(dying.store, "submit", WorkerDies())
     with pytest.raises(WorkerDies):
         dying.executor.execute(order_id)
-    (recorded,) = database.swaps(order_id)
-    assert database.order(order_id)["status"] == "building"
+    assert database.event_names(order_id) == ["pending"]
 
     end_leases()
+    successor = serve(make_engine())
+    venues = trouble_venues(successor)
+    queues.work_off()
+
+    assert [venue.asked for venue in venues] == [1, 1]
+    assert database.event_names(order_id) == STEPS
+    assert [event["seq"] for event in database.events(order_id)] == [1, 2, 3, 4, 5]
+
+
+def test_the_swap_that_a_worker_of_an_earlier_release_recorded_is_sent_as_it_is_and_nothing_is_quoted(
+    make_engine, serve, api, queues, database, record_swap
+):
+    order_id = api.place()
+    record_swap(order_id)
+    (recorded,) = database.swaps(order_id)
+
     successor = serve(make_engine())
     venues = trouble_venues(successor)
     chain = trouble_chain(successor)

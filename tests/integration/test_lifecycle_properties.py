@@ -21,6 +21,7 @@ from chalicelib.store.book import Book
 from chalicelib.store.dead_letters import DeadLetterStore
 from chalicelib.store.orders import OrderStore
 from tests.builders import ROUTED, an_order
+from tests.integration.conftest import record_without_submitting
 
 LEASES = [timedelta(minutes=1), timedelta()]
 """A lease that holds, and one that has run out at once: the worker counts as dead and goes on all the same."""
@@ -70,13 +71,22 @@ class OneOrder(RuleBasedStateMachine):
         self.moved(self.store.route(self.order, self.worker(step), "raydium", ROUTED))
 
     @rule(step=whose)
-    def build(self, step) -> None:
-        self.moved(self.store.build(self.order, self.worker(step), swap(f"tx-{next(_numbers)}"), PLAN))
+    def submit(self, step) -> None:
+        signed = swap(f"tx-{next(_numbers)}")
+        for moved in self.store.submit(self.order, self.worker(step), ROUTED, signed, PLAN):
+            self.moved(moved)
+
+    @rule(really=rarely)
+    def a_worker_of_an_earlier_release_recorded_a_swap(self, really) -> None:
+        order = self.order
+        if really and order.status is Status.PENDING and order.waits_for is None:
+            record_without_submitting(self.database, self.order_id, swap(f"tx-{next(_numbers)}"))
+            self.statuses += [Status.ROUTING, Status.BUILDING]
 
     @rule(step=whose)
-    def submit(self, step) -> None:
+    def submit_what_was_recorded(self, step) -> None:
         if self.live:
-            self.moved(self.store.submit(self.order, self.worker(step), self.live))
+            self.moved(self.store.submit_recorded(self.order, self.worker(step), self.live))
 
     @rule()
     def land_and_confirm(self) -> None:
@@ -109,11 +119,12 @@ class OneOrder(RuleBasedStateMachine):
         status = self.order.status
         if status is Status.PENDING:
             self.claim(LEASES[0])
-            self.route("the newest worker's")
-        elif status is Status.ROUTING:
-            self.build("the newest worker's")
-        elif status is Status.BUILDING:
             self.submit("the newest worker's")
+        elif status is Status.ROUTING:
+            self.submit("the newest worker's")
+        elif status is Status.BUILDING:
+            self.claim(LEASES[0])
+            self.submit_what_was_recorded("the newest worker's")
 
     @rule(step=whose)
     def the_order_waits(self, step) -> None:
@@ -163,9 +174,9 @@ class OneOrder(RuleBasedStateMachine):
     def moved(self, step) -> None:
         """Note a transition that happened, and that it was allowed to."""
         if step is not None:
-            assert step.order.status in TRANSITIONS[self.statuses[-1]]
+            assert step.event.status in TRANSITIONS[self.statuses[-1]]
             assert step.event.seq == len(self.statuses) + 1
-            self.statuses.append(step.order.status)
+            self.statuses.append(step.event.status)
 
     @invariant()
     def the_history_is_what_happened(self) -> None:
