@@ -146,10 +146,11 @@ def run_burst(run: Run) -> Section:
 def run_overhead(run: Run) -> Section:
     from bench.overhead import measure_overhead, profile_overhead, report, show_overhead
 
-    if run.profile:
-        run.console.print(profile_overhead(), markup=False, soft_wrap=True)
     run.console.print("Driving the handlers …")
     figures = measure_overhead()
+    tree, shares = profile_overhead()
+    if run.profile:
+        run.console.print(tree, markup=False, soft_wrap=True)
     run.console.print("Starting a stack without delays …")
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
@@ -157,7 +158,7 @@ def run_overhead(run: Run) -> Section:
     ):
         measure_throughput(stack, WARM_UP)
         emulated = measure_throughput(stack, run.orders).confirmed_per_minute / 60
-    figures = replace(figures, emulated_per_second=emulated)
+    figures = replace(figures, shares=shares, emulated_per_second=emulated)
     show_overhead(run.console, figures)
     return report(figures)
 

@@ -1,6 +1,9 @@
 """What the benchmarks of overhead and latency make of what they measured."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -9,7 +12,7 @@ from rich.console import Console
 from bench.driver import SETTINGS, QueuesInMemory, RoundTrips
 from bench.latency import LatencyFigures, show_latency
 from bench.latency import report as report_latency
-from bench.overhead import OverheadFigures, ProcessFigures, report, show_overhead, summed_up
+from bench.overhead import THE_REST, OverheadFigures, ProcessFigures, report, show_overhead, spend, summed_up
 from chalicelib.resources.sqs import Queue
 
 
@@ -42,6 +45,29 @@ def test_a_goal_that_was_missed_is_said_to_be():
     assert "≥ 230: not met" in report(slow).text
     assert "≥ 230: met" in report(quick).text
     assert "100" in shown(show_overhead, slow)
+
+
+@dataclass
+class Frame:
+    """A call, as a profiler tells of it."""
+
+    file_path: str | None
+    function: str
+    time: float
+    children: Sequence["Frame"] = ()
+
+
+def test_what_a_client_calls_is_spent_on_what_it_is_a_client_of():
+    sends = Frame(
+        "/engine/chalicelib/resources/sqs.py", "send", 3.0, [Frame("/packages/botocore/auth.py", "sign", 2.0)]
+    )
+    logs = Frame("/packages/aws_lambda_powertools/logging/logger.py", "info", 0.5)
+    handles = Frame("/packages/aws_lambda_powertools/logging/logger.py", "decorate", 5.0, [sends, logs])
+    seconds: Counter[str] = Counter()
+
+    spend(Frame(None, "main", 6.0, [handles]), seconds)
+
+    assert seconds == {"SQS: boto3 builds, signs and reads": 3.0, "log lines and metrics": 0.5, THE_REST: 2.5}
 
 
 def test_what_was_not_measured_is_not_shown():
