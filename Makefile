@@ -61,7 +61,7 @@ bench: setup $(BENCH_INSTALLED) ## Measure speed and cost, and write docs/benchm
 
 # Of no use to anything else: what runs and tests the engine does without.
 $(BENCH_INSTALLED): requirements-bench.txt $(INSTALLED)
-	@echo "Installing what draws charts and simulates"
+	@echo "Installing what draws charts and profiles"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-bench.txt
 	@touch $@
 
