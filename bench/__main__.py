@@ -194,11 +194,11 @@ def run_cost(run: Run) -> Section:
 
 
 def run_growth(run: Run) -> Section:
-    from bench.growth import measure_growth, report, show_growth, write_scaling
+    from bench.growth import measure_growth, report, show_growth
+    from bench.scaling import write_scaling
 
     run.stack  # noqa: B018 - as above
-    run.console.print("Measuring what an order costs, and simulating a hundred to a million of them a minute …")
-    figures = measure_growth(run.stack)
+    figures = measure_growth(run.stack, progress=run.console.print)
     show_growth(run.console, figures)
     if run.writes:
         write_scaling(figures)
