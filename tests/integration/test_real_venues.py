@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from solders.pubkey import Pubkey
 
+from bench.limits import FINDING_CALLS, SWAP_CALLS
 from chalicelib.engine import Engine
 from chalicelib.orders.launch import Launch
 from chalicelib.orders.swap import SignedTransaction
@@ -289,6 +290,24 @@ class TestCost:
             {"simulateTransaction"},
             {"sendTransaction"},
         ]
+
+    def test_a_swap_takes_the_calls_that_the_page_of_scaling_counts(
+        self, devnet, pools, node, api, queues, database, clock
+    ) -> None:
+        def calls_of_a_swap() -> Counter[str]:
+            clock.sleep(1)
+            before = node.calls
+            order_id = api.place()
+            queues.work_off()
+            landed(devnet, database, order_id)
+            return node.calls - before
+
+        cold, warm = calls_of_a_swap(), calls_of_a_swap()
+
+        looks = warm.pop("getSignatureStatuses")
+        assert looks >= 1
+        assert warm == SWAP_CALLS
+        assert cold["getProgramAccounts"] == FINDING_CALLS
 
     def test_a_batch_is_settled_with_one_look_for_all(self, devnet, pools, node, api, queues, database) -> None:
         order_ids = [api.place(amount=amount) for amount in (1, 2, 3, 4)]
