@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from string import Template
+from textwrap import wrap
 
 from bench import limits as sources
 from bench import sizing
@@ -64,7 +65,7 @@ def scaling_values(figures: GrowthFigures) -> dict[str, str]:
         "demands": shown(lambda console: show_demands(console, figures.demands)),
         "settings": _settings(sizes),
         "bill": _bill(sizes, figures),
-        "swap_calls": ", ".join(f"`{method}`" for method in SWAP_CALLS),
+        "swap_calls": _wrapped(", ".join(f"`{method}`" for method in SWAP_CALLS)),
         "looks": f"{order.looks:.1f}",
         "calls": f"{order.calls:.1f}",
         "credits": f"{order.credits:.0f}",
@@ -130,10 +131,14 @@ def _limits(limits: Sequence[Limit]) -> str:
 def _passed(limits: Sequence[Limit]) -> dict[int, str]:
     """Return for each step which limits are passed on the way to it, or come near, first to last."""
     return {
-        to: "; ".join(
-            f"{limit.supply.name} ({rounded(limit.reached)})" for limit in limits if after < limit.reached / NEAR <= to
+        to: _wrapped(
+            "; ".join(
+                f"{limit.supply.name} ({rounded(limit.reached)})"
+                for limit in limits
+                if after < limit.reached / NEAR <= to
+            )
+            or "nothing"
         )
-        or "nothing"
         for after, to in pairwise((0, *STEPS))
     }
 
@@ -322,6 +327,10 @@ def size(amount: float) -> str:
         if amount < 1000 or unit == "TB":
             break
     return f"{amount:,.1f} {unit}" if amount < 10 else f"{amount:,.0f} {unit}"
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(wrap(text, 119, break_long_words=False, break_on_hyphens=False))
 
 
 def _cited(source: Source) -> str:
