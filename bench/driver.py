@@ -92,6 +92,10 @@ class CountedRedis(Redis):
         self._trips.redis += 1
         return super().run(script, keys, arguments)
 
+    def run_all(self, script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        self._trips.redis += len(calls) > 1  # a single one is run by itself
+        return super().run_all(script, calls)
+
 
 class HeardConnections(ManagementApi):
     """The clients' end of every WebSocket: notes how long after its event's commit each message came."""

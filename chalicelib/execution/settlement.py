@@ -91,8 +91,7 @@ class Settlement:
 
     def _confirm(self, fills: list[Fill]) -> None:
         confirmed = self.store.confirm(fills)
-        for step in confirmed:
-            self.publisher.publish(step)
+        self.publisher.publish_all(confirmed)
         for order_id in {fill.order_id for fill in fills} - {step.order.order_id for step in confirmed}:
             self._pass_on(order_id)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.clock import Clock
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import redis
 
 REDIS_SECONDS = 0.3
+RUNS_AT_ONCE = 50
+"""Of a script in one round trip: others wait for as long as they take together, which is a few milliseconds."""
 
 
 class Redis:
@@ -37,16 +40,33 @@ class Redis:
         Raises:
             ResourceUnavailable: Redis does not answer.
         """
+        return self._ask(lambda client: client.eval(script, len(keys), *keys, *arguments))
+
+    def run_all(self, script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Run a script once for each of these keys and arguments, many to a round trip; each run by itself is atomic.
+
+        Raises:
+            ResourceUnavailable: Redis does not answer; some may have been run.
+        """
+        answers: list[Any] = []
+        for start in range(0, len(calls), RUNS_AT_ONCE):
+            if len(calls) - start == 1:
+                answers.append(self.run(script, *calls[start]))
+            else:
+                answers += self._ask(partial(_run_all, script, calls[start : start + RUNS_AT_ONCE]))
+        return answers
+
+    def _ask(self, question: Callable[[redis.Redis], Any]) -> Any:
         import redis
 
         self._circuit_breaker.check()
         try:
             try:
-                return self.open().eval(script, len(keys), *keys, *arguments)
+                return question(self.open())
             except redis.AuthenticationError:
                 if self._password is None or not self._password.renew():
                     raise
-                return self.open().eval(script, len(keys), *keys, *arguments)
+                return question(self.open())
         except redis.RedisError as error:
             self._circuit_breaker.trip()
             raise ResourceUnavailable("Redis", error) from error
@@ -66,6 +86,13 @@ class Redis:
     def probe(self) -> None:
         """Run the smallest script there is."""
         self.run("return 1", [], [])
+
+
+def _run_all(script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]], client: redis.Redis) -> list[Any]:
+    with client.pipeline(transaction=False) as pipeline:
+        for keys, arguments in calls:
+            pipeline.eval(script, len(keys), *keys, *arguments)
+        return pipeline.execute()
 
 
 def _redis_client(url: str, password: Secret | None) -> redis.Redis:

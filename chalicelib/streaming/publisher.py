@@ -2,24 +2,43 @@
 
 A step is published after its commit, so nobody hears of what did not happen. If publishing fails, the step still
 stands: the log line is written, and a message to the replay queue sees to it that the viewers catch up.
+
+Who publishes is on its way with an order, and may hold one of the few slots. So it posts to one or two viewers itself,
+and hands a crowd on to the replay queue.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+from typing import TypeVar
 
 from chalicelib.clock import Clock
 from chalicelib.exact_json import encode_json
 from chalicelib.observability import about, count, in_this_context, logger
 from chalicelib.orders.events import OrderEvent, Step
 from chalicelib.orders.lifecycle import is_terminal
-from chalicelib.orders.order import Order
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.sqs import Queue
 from chalicelib.store.orders import OrderStore
-from chalicelib.streaming.viewers import SERVE_MS, Remaining, Viewer, Viewers
+from chalicelib.streaming.viewers import MOST_TAKEN, NOBODY, SERVE_MS, Audience, Published, Remaining, Viewer, Viewers
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 PUSH_THREADS = 8
+SERVED_BY_PUBLISHER = 2
+"""To how many viewers the publisher of a step posts itself; when there are more, it hands all of them on.
+
+A post takes some 10 ms, and an execution publishes three steps at its end: that is for how long its slot is held for
+the sake of viewers, to whom it posts at the same time."""
+CROWD_SERVERS = 5
+"""How many processes share a crowd: as many as ``replay_events`` may run of."""
+SERVE_CROWD_SECONDS = 5.0
+"""For how long one of them goes on taking viewers, and begins with those it has taken: long before ``SERVE_MS`` is over
+and another process may take them. ``replay_events`` has 15 s, enough for both."""
 CATCH_UP_SECONDS = SERVE_MS / 1000 + 1
 """When a viewer that a dead process served is free again."""
 OPENING_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
@@ -45,29 +64,44 @@ class Publisher:
 
     def publish(self, *steps: Step) -> None:
         """Log, count and push one committed step, or several of one order that were committed together, in order."""
-        with about(orderId=steps[0].order.order_id):
-            for step in steps:
-                _record(step)
-            self._push(steps[-1].order, [step.event for step in steps])
+        self._publish([steps])
 
-    def _push(self, order: Order, events: Sequence[OrderEvent]) -> None:
-        newest = events[-1]
+    def publish_all(self, steps: Sequence[Step]) -> None:
+        """Publish committed steps of different orders, all at once: each may have to be posted to somebody."""
+        self._publish([[step] for step in steps])
+
+    def _publish(self, commits: Sequence[Sequence[Step]]) -> None:
+        for steps in commits:
+            _record(steps)
+        published = [Published(steps[-1].order, [step.event for step in steps]) for steps in commits]
         try:
-            audience = self._viewers.take_lacking(order.order_id, newest.seq, encode_json(order), events)
+            audiences = self._viewers.publish(published, most=SERVED_BY_PUBLISHER)
         except ResourceUnavailable as unavailable:
-            logger.warning(f"not streamed: {unavailable}", orderId=order.order_id, seq=newest.seq)
-            # What a viewer misses here comes with the next event; after the last one there is no next.
-            if is_terminal(newest.status):
-                self.catch_up_later(order.order_id)
+            self._miss(published, unavailable)
             return
-        self._end_expired(audience.expired)
-        self._serve_all(audience.free, lambda viewer: self._serve_events(viewer, events))
-        if audience.busy:
-            # Whoever serves them will see these events too, unless it has died.
-            self.catch_up_later(order.order_id)
+        watched = [watched for watched in zip(published, audiences, strict=True) if watched[1] != NOBODY]
+        _at_once(lambda watched: self._serve_audience(*watched), watched)
+
+    def _miss(self, published: Sequence[Published], unavailable: ResourceUnavailable) -> None:
+        """Leave the viewers of what could not be streamed to the next event; after the last one there is no next."""
+        for order, events in published:
+            logger.warning(f"not streamed: {unavailable}", orderId=order.order_id, seq=events[-1].seq)
+        if ended := [order.order_id for order, events in published if is_terminal(events[-1].status)]:
+            self.catch_up_later(*ended)
+
+    def _serve_audience(self, published: Published, audience: Audience) -> None:
+        order_id = published.order.order_id
+        with about(orderId=order_id):
+            self._end_expired(audience.expired)
+            served = _at_once(lambda viewer: self._serve_events(viewer, published.events), audience.free)
+            if audience.left:
+                self._hand_on(order_id, audience.left)
+            elif audience.busy or not all(served):
+                # Whoever serves the busy ones will see these events too, unless it has died.
+                self.catch_up_later(order_id)
 
     def catch_up(self, order_id: str) -> float | None:
-        """Serve every viewer that lacks an event, after something kept one from being published.
+        """Serve every viewer that lacks an event: a crowd, or after something kept one from being published.
 
         Returns:
             None when nobody lacks one, or after how many seconds to look again.
@@ -78,17 +112,35 @@ class Publisher:
         order = self._store.find(order_id)
         if order is None:
             return None
-        audience = self._viewers.take_lacking(order_id, order.seq, encode_json(order))
-        self._end_expired(audience.expired)
-        ended = is_terminal(order.status)
-        self._serve_all(audience.free, lambda viewer: self._serve(order_id, viewer, ended=ended))
-        return CATCH_UP_SECONDS if audience.busy else None
+        # What cannot be read is noticed before any viewer is taken.
+        history = _History(partial(self._store.events, order_id))
+        until = self._clock.seconds() + SERVE_CROWD_SECONDS
+        cut_off = False
+        while True:
+            audience = self._viewers.take_lacking(order_id, order.seq, encode_json(order), most=MOST_TAKEN)
+            self._end_expired(audience.expired)
+            served = self._serve_crowd(order_id, audience.free, history)
+            cut_off = cut_off or not served
+            if not audience.left:
+                return CATCH_UP_SECONDS if audience.busy or cut_off else None
+            if self._clock.seconds() >= until:
+                return 0.0
 
     def catch_up_later(self, *order_ids: str) -> None:
         """Have ``catch_up`` called once a viewer whose server died is free again."""
-        messages = [{"orderId": order_id} for order_id in order_ids]
+        self._have_caught_up(order_ids, [CATCH_UP_SECONDS] * len(order_ids))
+
+    def _hand_on(self, order_id: str, viewers: int) -> None:
+        """Have ``catch_up`` called now, by as many processes as so many viewers are worth; and once one may have died.
+
+        A message whose process died comes back by itself, but much later.
+        """
+        servers = min(math.ceil(viewers / MOST_TAKEN), CROWD_SERVERS)
+        self._have_caught_up([order_id] * (servers + 1), [0.0] * servers + [CATCH_UP_SECONDS])
+
+    def _have_caught_up(self, order_ids: Sequence[str], delays: Sequence[float]) -> None:
         try:
-            self._replays.send_all(messages, [CATCH_UP_SECONDS] * len(messages))
+            self._replays.send_all([{"orderId": order_id} for order_id in order_ids], delays)
         except ResourceUnavailable as unavailable:
             logger.warning(f"viewers catch up when they reconnect: {unavailable}", orderIds=list(order_ids))
 
@@ -108,7 +160,8 @@ class Publisher:
                 self._viewers.remove(order_id, connection_id)
                 return False
             ended = is_terminal(order.status)
-        self._serve(order_id, viewer, events, ended=ended, opening=opening)
+        if not self._serve(order_id, viewer, events, ended=ended, opening=opening):
+            self.catch_up_later(order_id)
         return True
 
     def send(self, connection_id: str, message: object, *, opening: bool = False) -> bool:
@@ -133,19 +186,20 @@ class Publisher:
         except ResourceUnavailable as unavailable:
             logger.warning(f"expired connections stay open and hear nothing: {unavailable}")
 
-    def _serve_all(self, viewers: Sequence[Viewer], serve: Callable[[Viewer], None]) -> None:
-        if len(viewers) < 2:
-            for viewer in viewers:
-                serve(viewer)
-            return
-        with ThreadPoolExecutor(min(len(viewers), PUSH_THREADS)) as pool:
-            list(pool.map(in_this_context(serve), viewers))
-
-    def _serve_events(self, viewer: Viewer, events: Sequence[OrderEvent]) -> None:
+    def _serve_events(self, viewer: Viewer, events: Sequence[OrderEvent]) -> bool:
         """Serve the events at hand; what lies between the viewer's cursor and them is read from the history."""
         lacking = [event for event in events if event.seq > viewer.cursor]
         in_turn = lacking[0].seq == viewer.cursor + 1
-        self._serve(events[0].order_id, viewer, lacking if in_turn else None)
+        return self._serve(events[0].order_id, viewer, lacking if in_turn else None)
+
+    def _serve_crowd(self, order_id: str, viewers: Sequence[Viewer], history: "_History") -> bool:
+        """Serve viewers who were taken just now; False when not all of them have everything."""
+        until = self._clock.seconds() + SERVE_CROWD_SECONDS
+
+        def serve_in_time(viewer: Viewer) -> bool:
+            return self._clock.seconds() < until and self._serve(order_id, viewer, read=history.after)
+
+        return all(_at_once(serve_in_time, viewers))
 
     def _serve(
         self,
@@ -153,31 +207,36 @@ class Publisher:
         viewer: Viewer,
         events: Sequence[OrderEvent] | None = None,
         *,
+        read: Callable[[int], Sequence[OrderEvent]] | None = None,
         ended: bool = False,
         opening: bool = False,
-    ) -> None:
-        """Deliver ``events``, by default the history, and what comes up meanwhile, until the viewer has everything."""
+    ) -> bool:
+        """Deliver ``events``, by default the history, and what comes up meanwhile, until the viewer has everything.
+
+        ``read`` returns the history after an event. False when it was cut off, and the viewer has to catch up.
+        """
         connection_id, cursor = viewer.connection_id, viewer.cursor
+        read = read or partial(self._store.events, order_id)
         try:
             while True:
-                for event in self._store.events(order_id, cursor) if events is None else events:
+                for event in read(cursor) if events is None else events:
                     if not self._post(connection_id, event, opening):
                         self._viewers.forget(connection_id)
-                        return
+                        return True
                     cursor, ended, opening = event.seq, is_terminal(event.status), False
                 remaining = self._viewers.delivered(order_id, connection_id, cursor, ended=ended)
                 if remaining is Remaining.CLOSE:
                     # Who has everything already is closed without being posted to, and may not be open yet either.
                     self._reach(connection_id, lambda: self._connections.close(connection_id), opening)
                 if remaining is not Remaining.MORE:
-                    return
+                    return True
                 events = None
         except ResourceUnavailable as unavailable:
             logger.warning(f"{connection_id} not served: {unavailable}", orderId=order_id, seq=cursor)
             # After the last event there is still to be asked whether to close: only who delivers it again does so.
             if cursor > viewer.cursor and not ended:
                 self._note_interruption(order_id, connection_id, cursor)
-            self.catch_up_later(order_id)
+            return False
 
     def _note_interruption(self, order_id: str, connection_id: str, cursor: int) -> None:
         try:
@@ -200,18 +259,46 @@ class Publisher:
         return reach()
 
 
-def _record(step: Step) -> None:
-    order, event = step
+class _History:
+    """An order's events, read once for all viewers of a crowd, and again when there are newer ones."""
+
+    def __init__(self, read: Callable[[int], Sequence[OrderEvent]]) -> None:
+        self._read = read
+        self._events = list(read(0))
+        self._reading = Lock()
+
+    def after(self, seq: int) -> Sequence[OrderEvent]:
+        """Return the events after this one."""
+        with self._reading:
+            newest = self._events[-1].seq
+            if newest <= seq:
+                self._events += self._read(newest)
+            return [event for event in self._events if event.seq > seq]
+
+
+def _at_once(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Do the work for each item, ``PUSH_THREADS`` at a time."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(len(items), PUSH_THREADS)) as pool:
+        return list(pool.map(in_this_context(work), items))
+
+
+def _record(steps: Sequence[Step]) -> None:
+    """Write one line for what was committed together, and count each step of it."""
+    newest = steps[-1]
+    details = {name: value for _, event in steps for name, value in event.details.items()}
     logger.info(
-        f"order {event.event}",
-        orderId=order.order_id,
-        userId=order.user_id,
-        step=event.event,
-        seq=event.seq,
-        dex=order.chosen_dex,
-        quotes=event.details.get("quotes"),
-        txHash=event.tx_hash,
-        executedPrice=event.executed_price,
-        error=event.error,
+        f"order {newest.event.event}",
+        orderId=newest.order.order_id,
+        userId=newest.order.user_id,
+        step=newest.event.event,
+        seq=newest.event.seq,
+        dex=newest.order.chosen_dex,
+        quotes=details.get("quotes"),
+        txHash=newest.event.tx_hash,
+        executedPrice=newest.event.executed_price,
+        error=newest.event.error,
     )
-    count(f"Orders{event.event.capitalize()}")
+    for _, event in steps:
+        count(f"Orders{event.event.capitalize()}")

@@ -26,10 +26,12 @@ cluster mode.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from chalicelib.counters import COUNT_STEP, NOTE_OPEN, OPEN_CONNECTIONS
-from chalicelib.exact_json import decode_json
+from chalicelib.exact_json import decode_json, encode_json
 from chalicelib.orders.events import OrderEvent
+from chalicelib.orders.order import Order
 from chalicelib.resources.redis import Redis
 
 SERVE_MS = 10_000
@@ -39,6 +41,9 @@ STATE_MS = 10_000
 MOST_ORDERS = 200
 """How many orders a connection may listen to at once: more than a busy user has waiting, few enough to forget in one
 short script."""
+MOST_TAKEN = 100
+"""How many viewers one process takes at a time: few enough to be served long before ``SERVE_MS`` is over, and for
+several processes to share a crowd evenly; enough to ask Redis only now and then."""
 MOST_EXPIRED = 10
 """Of how many expired connections the publisher of an event is told; of the others those of the next events are."""
 CONNECTIONS_OF = "connections:"
@@ -76,12 +81,12 @@ _PUBLISH = (
     + COUNT_STEP
     + """
 local state, viewers = unpack(KEYS)
-local seq, body, lifetime, serve, user_of, most_expired, order, at = unpack(ARGV)
+local seq, body, lifetime, serve, most, all_or_none, user_of, most_expired, order, at = unpack(ARGV)
 remember(state, seq, body, lifetime)
-for argument = 9, #ARGV do
+for argument = 11, #ARGV do
     count_step(order, ARGV[argument], at, time[1])
 end
-local busy, free, expired = 0, {}, {}
+local busy, lacking, free, expired = 0, {}, {}, {}
 local entries = redis.call('HGETALL', viewers)
 for i = 1, #entries, 2 do
     local connection = entries[i]
@@ -93,15 +98,23 @@ for i = 1, #entries, 2 do
         end
     elseif cursor < tonumber(seq) then
         if served_until <= now then
-            redis.call('HSET', viewers, connection, write(cursor, now + serve))
-            free[#free + 1] = connection
-            free[#free + 1] = cursor
+            lacking[#lacking + 1] = {connection, cursor}
         elseif not reserved then
             busy = busy + 1
         end
     end
 end
-return {busy, free, expired}
+local taken = math.min(#lacking, tonumber(most))
+if all_or_none == '1' and taken < #lacking then
+    taken = 0
+end
+for i = 1, taken do
+    local connection, cursor = unpack(lacking[i])
+    redis.call('HSET', viewers, connection, write(cursor, now + serve))
+    free[#free + 1] = connection
+    free[#free + 1] = cursor
+end
+return {busy, #lacking - taken, free, expired}
 """
 )
 
@@ -265,16 +278,34 @@ class Viewer:
     cursor: int
 
 
+class Published(NamedTuple):
+    """An order, and its newest events: those of one commit, which nobody has heard of yet."""
+
+    order: Order
+    events: Sequence[OrderEvent]
+
+
 @dataclass(frozen=True)
 class Audience:
     """Who lacks an event: viewers the caller has taken and must serve, and how many others serve just now.
 
-    ``expired`` are connections that are viewers no longer, because their users' tokens have expired.
+    ``left`` is how many nobody serves, because they were more than the caller takes. ``expired`` are connections that
+    are viewers no longer, because their users' tokens have expired.
     """
 
     free: tuple[Viewer, ...]
     busy: int
+    left: int
     expired: tuple[str, ...]
+
+
+NOBODY = Audience(free=(), busy=0, left=0, expired=())
+
+
+def _audience(answer: Any) -> Audience:
+    busy, left, free, expired = answer
+    viewers = tuple(Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2))
+    return Audience(viewers, int(busy), int(left), tuple(expired))
 
 
 class Viewers:
@@ -285,19 +316,28 @@ class Viewers:
         self._redis = redis
         self._user_of = user_key("%s") if have_users else ""
 
-    def take_lacking(self, order_id: str, seq: int, state: bytes, published: Sequence[OrderEvent] = ()) -> Audience:
-        """Note the order's newest event and state; return the viewers that lack it, and take the free ones.
+    def publish(self, published: Sequence[Published], *, most: int) -> list[Audience]:
+        """Note each order's state and count its events; return each one's viewers that lack one.
 
-        ``published`` are the events that have not been counted yet: those of one commit, of which it is the last.
+        Up to ``most`` free viewers of an order are taken; of those that have more, none.
         """
+        calls = []
+        for order, events in published:
+            calls.append(self._take(order.order_id, events[-1].seq, encode_json(order), most, all_or_none=True))
+            at = int(events[-1].timestamp.timestamp() * 1000)
+            calls[-1][1].extend([order.order_id, at, *(event.event for event in events)])
+        return [_audience(answer) for answer in self._redis.run_all(_PUBLISH, calls)]
+
+    def take_lacking(self, order_id: str, seq: int, state: bytes, *, most: int) -> Audience:
+        """Note an order's state; return the viewers that lack its newest event, and take at most ``most`` free ones."""
+        return _audience(self._redis.run(_PUBLISH, *self._take(order_id, seq, state, most, all_or_none=False)))
+
+    def _take(
+        self, order_id: str, seq: int, state: bytes, most: int, *, all_or_none: bool
+    ) -> tuple[list[str], list[Any]]:
+        """Return the script's keys and arguments."""
         keys = [_state(order_id), _viewers(order_id)]
-        arguments = [seq, state, STATE_MS, SERVE_MS, self._user_of, MOST_EXPIRED]
-        if published:
-            arguments += [order_id, int(published[-1].timestamp.timestamp() * 1000)]
-            arguments += [event.event for event in published]
-        busy, free, expired = self._redis.run(_PUBLISH, keys, arguments)
-        viewers = tuple(Viewer(free[i], int(free[i + 1])) for i in range(0, len(free), 2))
-        return Audience(viewers, int(busy), tuple(expired))
+        return keys, [seq, state, STATE_MS, SERVE_MS, most, int(all_or_none), self._user_of, MOST_EXPIRED]
 
     def delivered(self, order_id: str, connection_id: str, cursor: int, *, ended: bool) -> Remaining:
         """Note that the viewer has everything up to ``cursor``, which ``ended`` says was the order's last event.

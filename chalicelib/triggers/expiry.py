@@ -27,6 +27,5 @@ class Expiry:
         due = self.book.due(EXPIRED_AT_ONCE)
         if due:
             self.publisher.catch_up_later(*due)
-            for step in self.book.expire(due):
-                self.publisher.publish(step)
+            self.publisher.publish_all(self.book.expire(due))
         return len(due)

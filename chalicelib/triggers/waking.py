@@ -45,6 +45,5 @@ class Waker:
 
     def _release(self, steps: Sequence[Step]) -> Woken:
         farthest_turn = self.dispatcher.send_triggered([step.order for step in steps])
-        for step in steps:
-            self.publisher.publish(step)
+        self.publisher.publish_all(steps)
         return Woken(len(steps), farthest_turn)

@@ -175,7 +175,7 @@ class World:
         engine = Engine(load_settings(self.settings), QuickClock())
         for name, effects in {
             "database": {"run": "statement"},
-            "redis": {"run": "script"},
+            "redis": {"run": "script", "run_all": "script"},
             "order_queue": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
             "priority_queue": {"send": "queue", "send_all": "queue", "postpone": "postpone"},
             "settlement_queue": {"send": "queue", "send_all": "queue", "postpone": "postpone"},

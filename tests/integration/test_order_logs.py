@@ -322,7 +322,7 @@ def no_queue_and_no_redis_at_the_end(world: World) -> str:
 @ends_with("not served: the gateway is not available")
 def viewers_that_cannot_be_reached(world: World) -> str:
     order_id = world.api.place()
-    sockets = [Socket(world.connections) for _ in range(3)]
+    sockets = [Socket(world.connections) for _ in range(2)]
     for socket in sockets:
         socket.connect(orderId=order_id)
     world.queues.replays.poll()

@@ -14,7 +14,7 @@ from chalicelib.venues.venue import VenueUnavailable
 from tests.builders import STEPS
 from tests.clocks import QuickClock, StoppedClock
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE, at_once
-from tests.integration.venues import fail_once, trouble_chain
+from tests.integration.venues import trouble_chain
 
 LIFETIME = timedelta(seconds=FaultRates().transaction_lifetime)
 CHAIN_ERROR = "slippage: the fill of 1 is outside the bound"
@@ -215,12 +215,13 @@ def test_what_has_not_landed_comes_back_two_seconds_later_and_the_rest_is_confir
     assert len(queues.settlements.receive()) == 1
 
 
-def test_a_message_too_many_does_not_have_a_swap_sent_that_was_not_submitted(engine, api, queues, database):
+def test_a_message_too_many_does_not_have_a_swap_sent_that_was_not_submitted(
+    engine, api, record_swap, queues, database
+):
     """Until ``submitted`` is committed, the order may be cancelled or expire."""
     chain = trouble_chain(engine)
-    fail_once(engine.store, "submit", RuntimeError("a bug"))
     order_id = api.place()
-    queues.orders.poll()
+    record_swap(order_id)
     queues.settlements.send({"orderId": order_id})
 
     assert queues.settlements.poll() == {"batchItemFailures": []}

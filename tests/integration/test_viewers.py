@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -15,7 +17,10 @@ import pytest
 from chalicelib.engine import Engine
 from chalicelib.orders.events import EventDraft
 from chalicelib.resources import ResourceUnavailable
+from chalicelib.streaming.publisher import CROWD_SERVERS, PUSH_THREADS, SERVE_CROWD_SECONDS, SERVED_BY_PUBLISHER
+from chalicelib.streaming.viewers import MOST_TAKEN
 from tests.builders import ROUTED
+from tests.clocks import QuickClock
 from tests.integration.cloud import NO_QUEUE
 
 PUBLISHERS = 4
@@ -57,7 +62,9 @@ def at_once(tasks: Iterable[Callable[[], object]]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_viewers_that_come_at_any_moment_see_every_event_once_and_in_order(make_engine, claimed, connections, seed):
+def test_viewers_that_come_at_any_moment_see_every_event_once_and_in_order(
+    make_engine, claimed, connections, queues, serve, seed
+):
     """Four processes move one order and publish, while viewers come and are served by processes of their own."""
     order_id, worker = claimed
     chance = random.Random(seed)
@@ -81,6 +88,8 @@ def test_viewers_that_come_at_any_moment_see_every_event_once_and_in_order(make_
     at_once(tasks)
     last = make_engine()
     last.publisher.publish(last.store.fail(last.store.find(order_id), error="over", worker=worker))
+    serve(last)
+    queues.work_off(queues.replays)
 
     newest = 2 + PUBLISHERS * STEPS_EACH
     for name, seq in after.items():
@@ -137,7 +146,7 @@ def test_a_viewer_whose_server_died_is_served_again_when_its_time_is_up(
     order = engine.store.find(order_id)
     step = engine.store.route(order, worker, "raydium", ROUTED)
     engine.viewers.take_lacking(
-        order_id, step.event.seq, b"{}"
+        order_id, step.event.seq, b"{}", most=1
     )  # takes the viewer to serve it, and is never heard of again
 
     engine.publisher.publish(engine.store.route(order, worker, "raydium", ROUTED))
@@ -146,6 +155,236 @@ def test_a_viewer_whose_server_died_is_served_again_when_its_time_is_up(
     queues.work_off(queues.replays)
 
     assert connections.seqs("viewer") == [2, 3]
+
+
+@pytest.fixture
+def gather(make_engine, claimed):
+    """Have so many viewers watch the claimed order; they have what it has published so far."""
+    order_id, _ = claimed
+    viewers = make_engine().viewers
+
+    def add(count: int) -> list[str]:
+        crowd = [f"viewer {number}" for number in range(count)]
+        for name in crowd:
+            viewers.add(order_id, name, 1, replay=False)
+        return crowd
+
+    return add
+
+
+@pytest.fixture
+def route(claimed):
+    """Move the claimed order on; returns the step, for somebody to publish."""
+    order_id, worker = claimed
+
+    def move(engine: Engine, step: int = 1):
+        order = engine.store.find(order_id)
+        return engine.store.route(order, worker, "raydium", EventDraft("routing", {"step": step}))
+
+    return move
+
+
+def test_who_publishes_serves_a_few_viewers_itself(engine, gather, route, connections, queues):
+    few = gather(SERVED_BY_PUBLISHER)
+
+    engine.publisher.publish(route(engine))
+
+    assert [connections.seqs(name) for name in few] == [[2]] * len(few)
+    assert queues.replays.count() == 0
+
+
+@pytest.mark.parametrize(("viewers", "servers"), [(SERVED_BY_PUBLISHER + 1, 1), (MOST_TAKEN + 1, 2), (1000, 5)])
+def test_who_publishes_hands_a_crowd_on(engine, gather, route, connections, queues, viewers, servers):
+    """Whoever watches an order must not hold the slot in which it executes."""
+    crowd = gather(viewers)
+
+    engine.publisher.publish(route(engine))
+
+    assert not connections.received
+    waiting = queues.replays.receive()
+    assert len([waiting, *iter(queues.replays.receive, [])]) == servers <= CROWD_SERVERS
+    assert queues.replays.count() == servers + 1, "and one to look whether one of them has died"
+    for message in waiting:
+        queues.replays.deliver([message])
+    assert [connections.seqs(name) for name in crowd] == [[2]] * len(crowd)
+
+
+def test_a_crowd_sees_every_event_once_and_in_order_whoever_serves_it(
+    make_engine, claimed, gather, route, connections, queues
+):
+    """Three events follow one another before the first is with everybody; meanwhile some leave and others come."""
+    order_id, _ = claimed
+    crowd = gather(MOST_TAKEN + 20)
+    servers = [make_engine() for _ in range(3)]
+    executor, door = make_engine(), make_engine()
+    gone, late = crowd[::10], [f"late {number}" for number in range(10)]
+    connections.gone.update(gone[::2])
+
+    def execute() -> None:
+        for step in range(3):
+            executor.publisher.publish(route(executor, step))
+
+    def come_and_go() -> None:
+        for leaving, coming in zip(gone[1::2], late, strict=False):
+            door.viewers.remove(order_id, leaving)
+            door.viewers.add(order_id, coming, 0, replay=True)
+            door.publisher.replay(order_id, coming)
+
+    at_once([execute, come_and_go, *(partial(engine.publisher.catch_up, order_id) for engine in servers)])
+    servers[0].publisher.catch_up(order_id)
+
+    staying = [name for name in crowd if name not in gone]
+    assert [connections.seqs(name) for name in staying] == [[2, 3, 4]] * len(staying)
+    came = late[: len(gone[1::2])]
+    assert [connections.seqs(name) for name in came] == [[1, 2, 3, 4]] * len(came)
+    for name in gone:
+        assert connections.seqs(name) == [2, 3, 4][: len(connections.seqs(name))]
+    assert executor.viewers.take_lacking(order_id, 4, b"{}", most=1).free == ()
+
+
+def test_a_process_that_dies_amid_a_crowd_leaves_the_rest_of_it_to_the_next(
+    make_engine, engine, claimed, gather, route, connections, queues, end_serving
+):
+    order_id, _ = claimed
+    crowd = gather(20)
+    engine.publisher.publish(route(engine))
+    (unfinished,) = queues.replays.receive()
+    assert unfinished
+    for viewer in engine.viewers.take_lacking(order_id, 2, b"{}", most=MOST_TAKEN).free[:7]:
+        connections.post(viewer.connection_id, b'{"seq": 2}')
+        engine.viewers.delivered(order_id, viewer.connection_id, 2, ended=False)
+    for name in crowd:
+        end_serving(order_id, name)
+
+    queues.clock.pass_time(15)  # its own message comes back after 90 s only
+    queues.replays.poll()
+
+    assert [connections.seqs(name) for name in crowd] == [[2]] * len(crowd)
+
+
+def test_a_crowd_that_the_gateway_refuses_is_asked_for_once_more_and_not_each_by_itself(
+    engine, claimed, gather, route, connections, queues, end_serving
+):
+    order_id, _ = claimed
+    crowd = gather(20)
+    fail_once(connections, 3)
+    route(engine)
+
+    assert engine.publisher.catch_up(order_id) > 0, "its message comes back"
+    assert queues.replays.count() == 0
+    for name in crowd:
+        end_serving(order_id, name)
+    assert engine.publisher.catch_up(order_id) is None
+    assert [connections.seqs(name) for name in crowd] == [[2]] * len(crowd)
+
+
+@pytest.fixture
+def slow(make_engine, connections):
+    """An engine, and a clock on which the first post takes all the time that there is for a crowd."""
+    clock = QuickClock()
+    once = iter([lambda: clock.sleep(SERVE_CROWD_SECONDS)])
+    connections.before_post = lambda _: next(once, lambda: None)()
+    return make_engine(clock=clock)
+
+
+def test_a_crowd_that_takes_too_long_is_gone_on_with_in_another_call(
+    slow, claimed, gather, route, connections, monkeypatch
+):
+    order_id, _ = claimed
+    crowd = gather(PUSH_THREADS + 1)
+    monkeypatch.setattr("chalicelib.streaming.publisher.MOST_TAKEN", 1)
+    route(slow)
+
+    assert slow.publisher.catch_up(order_id) == 0
+    assert [connections.seqs(name) for name in crowd].count([2]) == 1
+    assert slow.publisher.catch_up(order_id) is None
+    assert [connections.seqs(name) for name in crowd] == [[2]] * len(crowd)
+
+
+def test_nobody_of_a_crowd_is_begun_with_who_may_be_taken_by_another_process_before_it_is_served(
+    slow, claimed, gather, route, connections, end_serving
+):
+    order_id, _ = claimed
+    crowd = gather(MOST_TAKEN)
+    route(slow)
+
+    assert slow.publisher.catch_up(order_id) > 0, "the others are free again by then"
+    assert len(connections.received) <= PUSH_THREADS
+    for name in crowd:
+        end_serving(order_id, name)
+    assert slow.publisher.catch_up(order_id) is None
+    assert [connections.seqs(name) for name in crowd] == [[2]] * len(crowd)
+
+
+def test_a_crowd_has_its_history_read_once(make_engine, claimed, gather, route, connections, monkeypatch):
+    order_id, _ = claimed
+    engine = make_engine()
+    crowd = gather(50)
+    route(engine)
+    read = engine.store.events
+    reads = []
+    monkeypatch.setattr(engine.store, "events", lambda *arguments: reads.append(arguments) or read(*arguments))
+
+    engine.publisher.catch_up(order_id)
+
+    assert len(reads) == 1
+    assert [connections.seqs(name) for name in crowd] == [[2]] * len(crowd)
+
+
+def test_steps_of_many_orders_are_posted_at_the_same_time(make_engine, api, engine, connections):
+    """Or the market watch would not look while it tells the viewers of a thousand orders, one after another."""
+    steps = []
+    for number in range(PUSH_THREADS):
+        order_id, worker = api.place(), uuid4()
+        engine.store.claim(order_id, worker, timedelta(minutes=1))
+        engine.viewers.add(order_id, f"viewer {number}", 1, replay=False)
+        steps.append(engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED))
+    together = threading.Barrier(PUSH_THREADS)
+    connections.before_post = lambda _: together.wait(10)
+
+    make_engine().publisher.publish_all(steps)
+
+    assert all(connections.seqs(f"viewer {number}") == [2] for number in range(PUSH_THREADS))
+
+
+def test_steps_of_many_orders_ask_redis_once(make_engine, api):
+    engine = make_engine()
+    steps = []
+    for _ in range(3):
+        order_id, worker = api.place(), uuid4()
+        engine.store.claim(order_id, worker, timedelta(minutes=1))
+        steps.append(engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED))
+    scripts_before = engine.redis.open().info("commandstats")["cmdstat_eval"]["calls"]
+    sent = Mock(wraps=engine.redis.open().connection_pool.get_connection)
+    engine.redis.open().connection_pool.get_connection = sent
+
+    engine.publisher.publish_all(steps)
+
+    assert sent.call_count == 1
+    assert engine.redis.open().info("commandstats")["cmdstat_eval"]["calls"] == scripts_before + 3
+
+
+def test_a_swap_is_sent_before_its_viewers_are_posted_to(api, engine, queues, connections):
+    order_id = api.place()
+    engine.viewers.add(order_id, "viewer", 1, replay=False)
+    sent = threading.Event()
+    connections.before_post = lambda _: sent.wait(10) or pytest.fail("the swap waits for the post")
+    submit = engine.chain.submit
+    engine.executor = replace(engine.executor, chain=Mock(submit=lambda swap: (submit(swap), sent.set())))
+
+    queues.orders.poll()
+
+    assert connections.events("viewer") == ["routing", "building", "submitted"]
+
+
+def test_a_bug_in_posting_does_not_keep_an_order_from_being_executed(api, engine, queues, connections, database):
+    order_id = api.place()
+    engine.viewers.add(order_id, "viewer", 1, replay=False)
+    connections.before_post = Mock(side_effect=ZeroDivisionError)
+
+    queues.orders.poll()
+
+    assert database.events(order_id)[-1]["event"] == "submitted"
 
 
 def test_catching_up_with_an_order_that_does_not_exist_does_nothing(make_engine):
@@ -160,7 +399,7 @@ def test_without_the_replay_queue_a_busy_viewer_does_not_stop_the_order(make_eng
     first, second = (
         engine.store.route(order, worker, "raydium", EventDraft("routing", {"step": step})) for step in (1, 2)
     )
-    engine.viewers.take_lacking(order_id, first.event.seq, b"{}")  # takes the viewer to serve it
+    engine.viewers.take_lacking(order_id, first.event.seq, b"{}", most=1)  # takes the viewer to serve it
 
     engine.publisher.publish(second)
 

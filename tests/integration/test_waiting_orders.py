@@ -313,7 +313,7 @@ def test_a_viewer_hears_of_an_order_that_expired_though_the_watch_died_before_sa
     socket = open_socket(orderId=worked_off(**limit("buy", 50), **GOOD_TILL_TOMORROW))
     queues.work_off()
     database.change("UPDATE orders SET expires_at = now()")
-    fail_once(engine.publisher, "publish", RuntimeError("the process ended here"))
+    fail_once(engine.publisher, "publish_all", RuntimeError("the process ended here"))
     with pytest.raises(RuntimeError):
         engine.market_watch.look()
 

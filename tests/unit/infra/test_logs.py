@@ -71,12 +71,12 @@ def test_the_lines_are_told_in_the_order_of_their_own_times():
 
 
 def test_a_line_shows_its_time_function_level_message_and_what_it_says_besides():
-    told = line("order routing", 1.25, dex="raydium", quotes={"raydium": {"netPrice": 148.8}, "meteora": {}}, seq=2)
+    told = line("order submitted", 1.25, dex="raydium", quotes={"raydium": {"netPrice": 148.8}, "meteora": {}}, seq=2)
 
     shown = pictured(read_line(told, STACK)).plain
 
     assert shown.split() == [
-        *("2026-11-21", "12:00:01.250", "ExecuteOrder", "INFO", "order", "routing", "dex=raydium"),
+        *("2026-11-21", "12:00:01.250", "ExecuteOrder", "INFO", "order", "submitted", "dex=raydium"),
         *("quotes=raydium", "148.8,", "meteora", "None", "seq=2"),
     ]
 
