@@ -41,9 +41,10 @@ STATE_MS = 10_000
 MOST_ORDERS = 200
 """How many orders a connection may listen to at once: more than a busy user has waiting, few enough to forget in one
 short script."""
-MOST_TAKEN = 100
-"""How many viewers one process takes at a time: few enough to be served long before ``SERVE_MS`` is over, and for
-several processes to share a crowd evenly; enough to ask Redis only now and then."""
+MOST_TAKEN = 40
+"""How many viewers one process takes at a time: few enough to be served long before ``SERVE_MS`` is over, also by a
+gateway that takes a tenth of a second for a post, and for several processes to share a crowd evenly; enough to ask
+Redis only now and then."""
 MOST_EXPIRED = 10
 """Of how many expired connections the publisher of an event is told; of the others those of the next events are."""
 CONNECTIONS_OF = "connections:"
