@@ -205,12 +205,23 @@ def run_growth(run: Run) -> Section:
     return report(figures)
 
 
+def run_watchers(run: Run) -> Section:
+    from bench.watchers import measure_watchers, report, show_watchers
+
+    run.stack  # noqa: B018 - as above
+    run.console.print("Opening a thousand WebSockets, and having them watch; this takes a few minutes …")
+    figures = measure_watchers(run.stack)
+    show_watchers(run.console, figures)
+    return report(figures)
+
+
 PARTS: Mapping[str, Part] = {
     "throughput": Part("how many orders a minute the slots carry", run_throughput),
     "slots": Part("what a slot carries, against a worker that sleeps in it", run_slots),
     "growth": Part("what ends first when more orders come, up to a million a minute", run_growth),
     "overhead": Part("what the engine itself costs", run_overhead),
     "latency": Part("how long a client waits", run_latency),
+    "watchers": Part("an order with a thousand viewers, and a thousand orders with one each", run_watchers),
     "cold_start": Part("what a function pays when it starts, and what its package weighs", run_cold_start),
     "imports": Part("what the real venues add to a cold start", run_imports),
     "cost": Part("what a million orders cost on AWS", run_cost),

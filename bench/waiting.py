@@ -52,9 +52,9 @@ _STEER = """
     INSERT INTO simulated_market (pair, base_price) VALUES (%s, %s)
     ON CONFLICT (pair) DO UPDATE SET base_price = EXCLUDED.base_price, walk = 0, set_at = now()
 """
-_UNSTEER = "DELETE FROM simulated_market"
+UNSTEER = "DELETE FROM simulated_market"
 _STILL_TO_WAIT = "SELECT count(*) FROM orders WHERE id = ANY(%s::uuid[]) AND waits_for IS NULL"
-_UNFINISHED = """
+UNFINISHED = """
     SELECT count(*) FROM orders
     WHERE id = ANY(%s::uuid[]) AND status NOT IN ('confirmed', 'failed', 'cancelled', 'expired')
 """
@@ -65,13 +65,13 @@ _FIRST_TIMES = """
     GROUP BY order_id
 """
 # Orders as they stand after their first look at a market of 150.
-_FILL_BURST = """
+FILL_BOOK = """
     WITH accepted AS (
         INSERT INTO orders (
             id, user_id, request_digest, order_type, side, token_in, token_out, amount_in, slippage, limit_price,
             status, seq, max_retries, waits_for, wakes_when, wake_price
         )
-        SELECT gen_random_uuid(), 'burst', encode(sha256(n::text::bytea), 'hex'), 'limit', 'buy', 'SOL', 'USDC', 0.1,
+        SELECT gen_random_uuid(), %(user)s, encode(sha256(n::text::bytea), 'hex'), 'limit', 'buy', 'SOL', 'USDC', 0.1,
                0.01, 140, 'pending', 2, 3, 'price', 'at_or_below', 140 - n * 0.00001
         FROM generate_series(1, %(orders)s) AS n
         RETURNING *
@@ -164,18 +164,18 @@ def measure_burst(stack: Stack, orders: int = BURST) -> BurstFigures:
 
 async def _measure_crossing(stack: Stack, levels: int) -> CrossingFigures:
     limits = [round(HIGHEST_LIMIT * LEVEL_STEP**level, 4) for level in range(levels)]
-    async with _connected(stack) as connection, aiohttp.ClientSession() as client:
-        await _steer(connection, START_PRICE)
+    async with connected(stack) as connection, aiohttp.ClientSession() as client:
+        await steer(connection, START_PRICE)
         ids = [(await _place(client, stack, _limit_buy(limit))).order_id for limit in limits]
-        await _wait_for_none(connection, _STILL_TO_WAIT, ids)
+        await wait_for_none(connection, _STILL_TO_WAIT, ids)
         crossed: dict[str, float] = {}
         since = time.time()
         for order_id, limit in zip(ids, limits, strict=True):
             await asyncio.sleep(random.uniform(*GAP_SECONDS))
-            await _steer(connection, limit / BELOW_LEVEL)
+            await steer(connection, limit / BELOW_LEVEL)
             crossed[order_id] = time.time()
-        await _wait_for_none(connection, _UNFINISHED, ids)
-        await connection.execute(_UNSTEER)
+        await wait_for_none(connection, UNFINISHED, ids)
+        await connection.execute(UNSTEER)
         triggered = await _first_times(connection, ids, "triggered")
         routed = await _first_times(connection, ids, "routing")
     queued = await _announced(stack, set(ids), since)
@@ -187,14 +187,14 @@ async def _measure_crossing(stack: Stack, levels: int) -> CrossingFigures:
 
 
 async def _measure_burst(stack: Stack, orders: int) -> BurstFigures:
-    async with _connected(stack) as connection, aiohttp.ClientSession() as client:
-        await _steer(connection, START_PRICE)
-        rows = await (await connection.execute(_FILL_BURST, {"orders": orders})).fetchall()
+    async with connected(stack) as connection, aiohttp.ClientSession() as client:
+        await steer(connection, START_PRICE)
+        rows = await (await connection.execute(FILL_BOOK, {"orders": orders, "user": "burst"})).fetchall()
         ids = [row[0] for row in rows]
         placed: list[Placed] = []
         flow = asyncio.create_task(_keep_placing(client, stack, placed))
         await asyncio.sleep(CLIENT_SECONDS)
-        await _steer(connection, BURST_PRICE)
+        await steer(connection, BURST_PRICE)
         crossed_at = time.time()
         queued_at = await _wait_until_queued(connection, stack, orders)
         await asyncio.sleep(CLIENT_SECONDS * 2)
@@ -204,7 +204,7 @@ async def _measure_burst(stack: Stack, orders: int) -> BurstFigures:
         ended_at = time.time()
         _, executed, _ = await _burst_progress(connection)
         with suppress(TimeoutError):
-            await _wait_for_none(connection, _UNFINISHED, [order.order_id for order in placed])
+            await wait_for_none(connection, UNFINISHED, [order.order_id for order in placed])
         triggered = await _first_times(connection, ids, "triggered")
         confirmed = await _first_times(connection, [order.order_id for order in placed], "confirmed")
     return BurstFigures(
@@ -227,12 +227,12 @@ def _limit_buy(limit: Decimal) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _connected(stack: Stack) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+async def connected(stack: Stack) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     async with await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as connection:
         yield connection
 
 
-async def _steer(connection: psycopg.AsyncConnection[Any], base_price: Decimal) -> None:
+async def steer(connection: psycopg.AsyncConnection[Any], base_price: Decimal) -> None:
     await connection.execute(_STEER, (PAIR, base_price))
 
 
@@ -256,7 +256,7 @@ async def _keep_placing(client: aiohttp.ClientSession, stack: Stack, placed: lis
             await asyncio.sleep(CLIENT_INTERVAL)
 
 
-async def _wait_for_none(connection: psycopg.AsyncConnection[Any], count: str, ids: Sequence[str]) -> None:
+async def wait_for_none(connection: psycopg.AsyncConnection[Any], count: str, ids: Sequence[str]) -> None:
     left = len(ids)
     deadline = time.monotonic() + END_SECONDS
     while time.monotonic() < deadline:
