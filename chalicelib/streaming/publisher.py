@@ -34,6 +34,9 @@ SERVED_BY_PUBLISHER = 2
 
 A post takes some 10 ms, and an execution publishes three steps at its end: that is for how long its slot is held for
 the sake of viewers, to whom it posts at the same time."""
+PUBLISHED_AT_ONCE = 50
+"""Of how many orders the viewers are taken before they are posted to. All of a batch of a thousand at once would mean
+that the last of them are free again, and served by somebody else, before it is their turn."""
 CROWD_SERVERS = 5
 """How many processes share a crowd: as many as ``replay_events`` may run of."""
 SERVE_CROWD_SECONDS = 5.0
@@ -74,13 +77,15 @@ class Publisher:
         for steps in commits:
             _record(steps)
         published = [Published(steps[-1].order, [step.event for step in steps]) for steps in commits]
-        try:
-            audiences = self._viewers.publish(published, most=SERVED_BY_PUBLISHER)
-        except ResourceUnavailable as unavailable:
-            self._miss(published, unavailable)
-            return
-        watched = [watched for watched in zip(published, audiences, strict=True) if watched[1] != NOBODY]
-        _at_once(lambda watched: self._serve_audience(*watched), watched)
+        for start in range(0, len(published), PUBLISHED_AT_ONCE):
+            together = published[start : start + PUBLISHED_AT_ONCE]
+            try:
+                audiences = self._viewers.publish(together, most=SERVED_BY_PUBLISHER)
+            except ResourceUnavailable as unavailable:
+                self._miss(published[start:], unavailable)
+                return
+            watched = [watched for watched in zip(together, audiences, strict=True) if watched[1] != NOBODY]
+            _at_once(lambda watched: self._serve_audience(*watched), watched)
 
     def _miss(self, published: Sequence[Published], unavailable: ResourceUnavailable) -> None:
         """Leave the viewers of what could not be streamed to the next event; after the last one there is no next."""

@@ -364,6 +364,50 @@ def test_steps_of_many_orders_ask_redis_once(make_engine, api):
     assert engine.redis.open().info("commandstats")["cmdstat_eval"]["calls"] == scripts_before + 3
 
 
+@pytest.fixture
+def watched_steps(make_engine, api):
+    """The steps of three orders, each of which a viewer lacks."""
+    engine, steps = make_engine(), []
+    for number in range(3):
+        order_id, worker = api.place(), uuid4()
+        engine.store.claim(order_id, worker, timedelta(minutes=1))
+        engine.viewers.add(order_id, f"viewer {number}", 1, replay=False)
+        steps.append(engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED))
+    return steps
+
+
+def test_nobody_is_taken_long_before_it_is_posted_to(make_engine, watched_steps, connections, monkeypatch):
+    """Who has to wait for a thousand others may be free again by then, and hear of later steps from somebody else."""
+    monkeypatch.setattr("chalicelib.streaming.publisher.PUBLISHED_AT_ONCE", 1)
+    engine, other = make_engine(), make_engine()
+    last = watched_steps[-1]
+    found = []
+
+    def serve_the_last_one(connection_id: str) -> None:
+        if connection_id == "viewer 0":
+            found.extend(other.viewers.take_lacking(last.order.order_id, last.event.seq, b"{}", most=1).free)
+
+    connections.before_post = serve_the_last_one
+    engine.publisher.publish_all(watched_steps)
+
+    assert [viewer.connection_id for viewer in found] == ["viewer 2"]
+    assert not connections.received["viewer 2"], "it is the other process's"
+
+
+def test_who_was_taken_before_redis_failed_amid_many_orders_is_posted_to(
+    make_engine, watched_steps, connections, monkeypatch
+):
+    monkeypatch.setattr("chalicelib.streaming.publisher.PUBLISHED_AT_ONCE", 2)
+    engine = make_engine()
+    publish = engine.viewers.publish
+    answers = iter([publish, Mock(side_effect=ResourceUnavailable("Redis", "test"))])
+    monkeypatch.setattr(engine.viewers, "publish", lambda *arguments, **most: next(answers)(*arguments, **most))
+
+    engine.publisher.publish_all(watched_steps)
+
+    assert [connections.seqs(f"viewer {number}") for number in range(3)] == [[2], [2], []]
+
+
 def test_a_swap_is_sent_before_its_viewers_are_posted_to(api, engine, queues, connections):
     order_id = api.place()
     engine.viewers.add(order_id, "viewer", 1, replay=False)
