@@ -5,8 +5,8 @@ The order of these steps is what keeps an order from being swapped twice. The si
 that only the chain decides. Whether the bytes arrived is settlement's question, and whoever comes after a worker that
 died at any of these steps finds either no transaction at all, or the one that settlement sends again.
 
-``routing``, ``building`` and ``submitted`` are one statement, since nothing but computing lies between the quotes and
-the send: a commit costs a round trip of the slot's time and a write to the disk. Viewers still get all three.
+``routing``, ``building`` and ``submitted`` are one statement: only the venue's build lies between the quotes and the
+send, and a commit costs a round trip of the slot's time and a write to the disk. Viewers still get all three.
 
 An order whose condition is not met goes into the book and costs nothing until a price or a launch wakes it.
 """
@@ -23,7 +23,7 @@ from chalicelib.observability import logger
 from chalicelib.orders.events import Step
 from chalicelib.orders.lifecycle import is_terminal
 from chalicelib.orders.order import Order, OrderType, TimeInForce
-from chalicelib.orders.swap import SignedTransaction, SwapPlan
+from chalicelib.orders.swap import SignedTransaction
 from chalicelib.orders.waiting import Unmet
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
@@ -46,12 +46,11 @@ class Overtaken(Exception):
     """The order is no longer this worker's: it was cancelled, has expired, or another worker has taken over."""
 
 
-class Prepared(NamedTuple):
-    """A swap that is signed and not recorded yet: what was quoted for it, and how it was planned."""
+class Submitted(NamedTuple):
+    """A swap that may be sent now, and the steps that were committed with it."""
 
-    route: Route
-    plan: SwapPlan
     swap: SignedTransaction
+    steps: Sequence[Step]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +96,7 @@ class Executor:
         if claim.swap is None and claim.takeovers > MOST_TAKEOVERS:
             return self._give_up(order, worker, f"{claim.takeovers} workers have died executing it")
         try:
-            prepared = claim.swap or self._prepare(claim, worker)
+            submitted = self._submit_recorded(order, worker, claim.swap) if claim.swap else self._submit(claim, worker)
         except Overtaken:
             return None
         except VenueUnavailable as unavailable:
@@ -109,17 +108,16 @@ class Executor:
         except Exception as bug:
             logger.exception("a bug kept the order from being prepared", orderId=order.order_id)
             return self._end_try(order, worker, f"internal error: {type(bug).__name__}")
-        if isinstance(prepared, Prepared):
-            route, plan, swap = prepared
-            self._send(order, swap, self.store.submit(order, worker, route.event, swap, plan))
-        elif prepared is not None:
-            # Releases before this one recorded a swap first, and committed ``submitted`` by itself.
-            step = self.store.submit_recorded(order, worker, prepared)
-            self._send(order, prepared, [step] if step else [])
+        if submitted is not None:
+            self._send(order, submitted)
         return None
 
-    def _prepare(self, claim: Claim, worker: UUID) -> Prepared | None:
-        """Quote, choose, build and sign; None when the order has to wait."""
+    def _submit(self, claim: Claim, worker: UUID) -> Submitted | None:
+        """Quote, choose, build, sign and commit; None when the order has to wait.
+
+        Raises:
+            Overtaken: the order is no longer ours, and what was signed must not be sent.
+        """
         order = claim.order
         route = self._route(claim, worker)
         if isinstance(route, Unmet):
@@ -132,7 +130,21 @@ class Executor:
             # What was quoted is worth knowing, above all where nothing could be made of it.
             self._announce(self.store.route(order, worker, route.best.venue, route.event))
             raise
-        return Prepared(route, plan, swap)
+        steps = self.store.submit(order, worker, route.event, swap, plan)
+        if not steps:
+            raise Overtaken
+        return Submitted(swap, steps)
+
+    def _submit_recorded(self, order: Order, worker: UUID, swap: SignedTransaction) -> Submitted:
+        """Commit ``submitted`` alone: releases before this one recorded a swap in a statement of its own.
+
+        Raises:
+            Overtaken: the order is no longer ours.
+        """
+        step = self.store.submit_recorded(order, worker, swap)
+        if step is None:
+            raise Overtaken
+        return Submitted(swap, [step])
 
     def _route(self, claim: Claim, worker: UUID) -> Route | Unmet:
         """Return the route that the order takes now, or what it waits for.
@@ -177,17 +189,15 @@ class Executor:
         else:
             self._announce(self.store.put_in_book(order, worker, unmet))
 
-    def _send(self, order: Order, swap: SignedTransaction, steps: Sequence[Step]) -> None:
-        """Send the swap that ``steps`` have committed, have it settled, and tell the viewers."""
-        if not steps:
-            return  # cancelled, expired or taken over, and nothing was sent by this worker
+    def _send(self, order: Order, submitted: Submitted) -> None:
+        """Send the swap, have it settled, and tell the viewers."""
         try:
-            self.chain.submit(swap)
+            self.chain.submit(submitted.swap)
         except Exception as unanswered:
             # Whatever went wrong, it may have been taken. Settlement looks, and sends the same bytes again.
             logger.warning(f"no answer when the swap was sent: {unanswered!r}", orderId=order.order_id)
         self.dispatcher.send_submitted(order)
-        self.publisher.publish(*steps)
+        self.publisher.publish(*submitted.steps)
 
     def _announce(self, step: Step | None) -> None:
         """Publish a step of ours.

@@ -223,6 +223,16 @@ def test_what_was_quoted_is_told_also_where_nothing_could_be_built(engine, api, 
     assert ended["event"] == ("failed" if isinstance(error, SwapRefused) else "retrying")
 
 
+def test_a_swap_that_cannot_be_recorded_is_not_sent_and_its_try_ends(engine, api, queues, database):
+    fail_once(engine.store, "submit", RuntimeError("a bug"))
+    order_id = api.place()
+    queues.orders.poll()
+
+    assert database.event_names(order_id) == ["pending", "retrying"]
+    assert database.order(order_id)["last_error"] == "internal error: RuntimeError"
+    assert database.count("simulated_transactions") == 0
+
+
 def test_a_worker_that_was_overtaken_while_it_sent_says_nothing(make_engine, api, queues, database, overtake):
     order_id = api.place()
     overtaken = make_engine()
@@ -302,7 +312,7 @@ def test_a_swap_whose_worker_died_once_it_was_submitted_is_settled_and_never_swa
 
 def test_a_failure_half_way_gives_the_message_back_and_the_lease_keeps_others_off(make_engine, serve, api, queues):
     failing = serve(make_engine())
-    fail_once(failing.store, "submit", RuntimeError("a bug"))
+    fail_once(failing.store, "submit", ResourceUnavailable("Postgres", "timed out"))
     order_id = api.place()
     (message,) = queues.orders.receive()
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 import app
+from chalicelib.resources import ResourceUnavailable
 from infra.schedules import FIRST_SCHEDULED_EVENT
 from tests.clocks import StoppedClock
 from tests.integration.cloud import CONTEXT, NO_DATABASE, at_once
@@ -55,7 +56,7 @@ def test_an_order_whose_worker_died_is_sent_to_the_next_one(
     engine, api, queues, database, lose_messages, let_time_pass
 ):
     chain = trouble_chain(engine)
-    fail_once(engine.store, "submit", RuntimeError("a bug"))
+    fail_once(engine.store, "submit", ResourceUnavailable("Postgres", "timed out"))
     order_id = api.place()
     queues.orders.poll()
     assert database.order(order_id)["status"] == "pending"
