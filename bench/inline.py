@@ -8,17 +8,14 @@ four times as often as settlement does, because only its own order waits for the
 rather too small than too large.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from chalicelib.clock import Clock
 from chalicelib.engine import Engine, engine
-from chalicelib.execution.executor import Executor
+from chalicelib.execution.executor import Executor, Submitted
 from chalicelib.execution.settlement import Settlement
-from chalicelib.orders.events import Step
 from chalicelib.orders.order import Order
-from chalicelib.orders.swap import SignedTransaction
 from chalicelib.venues.simulated.chain import LANDING_SECONDS, SimulatedChain
 
 LOOK_SECONDS = 0.05
@@ -33,12 +30,10 @@ class InlineExecutor(Executor):
     earliest_landing: float
     """Seconds after it was sent; before that no swap lands."""
 
-    def _send(self, order: Order, swap: SignedTransaction, steps: Sequence[Step]) -> None:
+    def _send(self, order: Order, submitted: Submitted) -> None:
         """Send the swap, and stay until the order has been settled."""
-        if not steps:
-            return
-        self.chain.submit(swap)
-        self.publisher.publish(*steps)
+        self.chain.submit(submitted.swap)
+        self.publisher.publish(*submitted.steps)
         self.clock.sleep(self.earliest_landing)
         while self.settlement.settle([order.order_id]):
             pass

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import redis
 
 REDIS_SECONDS = 0.3
-RUNS_AT_ONCE = 50
-"""Of a script in one round trip: others wait for as long as they take together, which is a few milliseconds."""
 
 
 class Redis:
@@ -43,17 +41,16 @@ class Redis:
         return self._ask(lambda client: client.eval(script, len(keys), *keys, *arguments))
 
     def run_all(self, script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """Run a script once for each of these keys and arguments, many to a round trip; each run by itself is atomic.
+        """Run a script once for each of these keys and arguments, in one round trip; each run by itself is atomic.
+
+        Others wait for as long as all of them take: tens of runs are some milliseconds.
 
         Raises:
             ResourceUnavailable: Redis does not answer; some may have been run.
         """
-        answers: list[Any] = []
-        for start in range(0, len(calls), RUNS_AT_ONCE):
-            if len(calls) - start == 1:
-                answers.append(self.run(script, *calls[start]))
-            else:
-                answers += self._ask(partial(_run_all, script, calls[start : start + RUNS_AT_ONCE]))
+        if len(calls) == 1:
+            return [self.run(script, *calls[0])]
+        answers: list[Any] = self._ask(partial(_run_all, script, calls))
         return answers
 
     def _ask(self, question: Callable[[redis.Redis], Any]) -> Any:
