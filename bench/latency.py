@@ -21,7 +21,7 @@ from rich.console import Console
 from bench.driver import ORDER
 from bench.figures import judged, milliseconds, percentiles, table_with_goals
 from bench.overhead import driver, start_driver
-from bench.report import Chart, Section
+from bench.report import Chart, Section, shown
 from bench.servers import own_servers
 from bench.throughput import landed_at
 from infra.local.stack import Stack
@@ -143,21 +143,15 @@ def show_latency(console: Console, figures: LatencyFigures) -> None:
 
 
 def report(figures: LatencyFigures) -> Section:
-    """Say the same in the document."""
-    lines = [
-        f"In one process: {len(figures.post_times):,} POSTs, one after the other, to the handler that API Gateway "
-        "calls, on a real Postgres and Redis, with SQS in memory; and the steps of "
-        f"{WATCHED} orders with one viewer each, from the commit to the post to API Gateway. Through the emulated "
-        f"stack: {len(figures.landing_delays)} orders, {CLIENTS} at a time, with the documented delays, watched by "
-        "clients on WebSockets; these times hold the emulator's own.",
-        "",
-        "| measured | p50 / p99 / max | goal |",
-        "|---|---:|---|",
-    ]
-    for name, times, goal, met, _ in _rows(figures):
-        judgement = f"{goal}: {'met' if met else 'not met'}" if goal else ""
-        lines.append(f"| {name} | {milliseconds(times)} | {judgement} |")
-    return Section("Latency", "\n".join(lines), (Chart("latency", lambda axes: _draw(axes, figures)),))
+    """Return what the page of benchmarks says of latency."""
+    text = f"""\
+In one process: {len(figures.post_times):,} POSTs, one after the other, to the handler that API Gateway calls, on a real
+Postgres and Redis, with SQS in memory; and the steps of {WATCHED} orders with one viewer each, from the commit to the
+post to API Gateway. Through the emulated stack: {len(figures.landing_delays)} orders, {CLIENTS} at a time, with the
+documented delays, watched by clients on WebSockets; these times hold the emulator's own.
+
+{shown(lambda console: show_latency(console, figures))}"""
+    return Section("Latency", text, (Chart("latency", lambda axes: _draw(axes, figures)),))
 
 
 def _rows(figures: LatencyFigures) -> list[tuple[str, Sequence[float], str, bool, str]]:

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from bench.driver import Driver, RoundTrips
 from bench.figures import judged, table_with_goals
-from bench.report import Chart, Section
+from bench.report import Chart, Section, shown
 from bench.servers import Servers, own_servers
 
 CORES = 2
@@ -239,37 +239,22 @@ def show_overhead(console: Console, figures: OverheadFigures) -> None:
 
 
 def report(figures: OverheadFigures) -> Section:
-    """Say the same in the document."""
-    met = "met" if figures.per_second >= GOAL else "not met"
-    lines = [
-        f"{figures.orders:,} market orders, every delay of the simulated venues at zero, no limits. The handlers of "
-        "`app.py` are called directly, with the events that API Gateway and the event sources would bring, in "
-        f"{figures.processes} processes, as many wait for the disk at their commits. They share {CORES} cores with a "
-        "Postgres that writes to disk and a Redis. SQS is in memory, behind boto3's own client: requests are signed "
-        "and answers read, but no network is crossed. Nobody listens; every step is published all the same. Where "
-        "one process spends its time is as pyinstrument sees it, in a run of its own.",
-        "",
-        "| measured | value | goal |",
-        "|---|---:|---|",
-        f"| orders a second, from POST to confirmed | {figures.per_second:,.0f} | ≥ {GOAL:.0f}: {met} |",
-    ]
-    if figures.emulated_per_second is not None:
-        lines.append(f"| … through the whole emulated stack | {figures.emulated_per_second:,.0f} | |")
-    lines += [
-        f"| processor time an order: engine | {figures.engine_ms:.2f} ms | |",
-        f"| … Postgres | {figures.postgres_ms:.2f} ms | |",
-        f"| … Redis | {figures.redis_ms:.2f} ms | |",
-        *(f"| round trips an order: {name} | {trips:.1f} | |" for name, trips, _ in _round_trips(figures)),
-        *(f"| time of one process: {name} | {share:.0%} | |" for name, share in figures.shares.items()),
-        "",
-        f"The fastest known engine of this kind, one Node process, was measured at {FASTEST_KNOWN:.0f} orders a second "
-        "on two cores.",
-    ]
+    """Return what the page of benchmarks says of overhead."""
+    text = f"""\
+{figures.orders:,} market orders, every delay of the simulated venues at zero, no limits. The handlers of `app.py` are
+called directly, with the events that API Gateway and the event sources would bring, in {figures.processes} processes,
+for each waits for the disk at its commits. They share {CORES} cores with a Postgres that writes to disk and a Redis.
+SQS is in memory, behind boto3's own client: requests are signed and answers read, but no network is crossed. Nobody
+listens; every step is published all the same. What one process by itself spends its time on is as pyinstrument sees it,
+in a run of its own. The fastest known engine of this kind, one Node process, was measured at {FASTEST_KNOWN:.0f} orders
+a second on two cores.
+
+{shown(lambda console: show_overhead(console, figures))}"""
     charts = (
         Chart("overhead", lambda axes: _draw_rates(axes, figures)),
         Chart("overhead-cpu", lambda axes: _draw_cpu(axes, figures)),
     )
-    return Section("Engine overhead", "\n".join(lines), charts)
+    return Section("Engine overhead", text, charts)
 
 
 def _round_trips(figures: OverheadFigures) -> list[tuple[str, float, str]]:
