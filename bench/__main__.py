@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rich.console import Console
 
@@ -23,6 +23,8 @@ from bench.throughput import EXECUTING_AT_ONCE, measure_throughput
 from infra.local.processes import StackError
 from infra.local.stack import OWN_SERVERS, PROJECT, Stack
 from infra.packaging import BUILD_ROOT, PackagingError, build_package
+
+Figures = TypeVar("Figures")
 
 DOCS = PROJECT / "docs"
 ORDERS = 200
@@ -72,6 +74,20 @@ class Run:
         show(self.console)
         return Section(title, f"{how}\n\n{shown(show)}")
 
+    def on_stack(
+        self,
+        doing: str,
+        measure: Callable[[Stack], Figures],
+        show: Callable[[Console, Figures], None],
+        report: Callable[[Figures], Section],
+    ) -> Section:
+        """Measure something on the stack, print it, and return what the page says of it."""
+        stack = self.stack  # started before it is said what happens on it
+        self.console.print(doing)
+        figures = measure(stack)
+        show(self.console, figures)
+        return report(figures)
+
 
 class Part(NamedTuple):
     """A part of the benchmarks."""
@@ -96,13 +112,8 @@ def run_throughput(run: Run) -> Section:
 def run_slots(run: Run) -> Section:
     from bench.slots import measure_slots, report, show_slots
 
-    run.stack  # noqa: B018 - as above
-    run.console.print(
-        "Opening slots for orders that wait, the engine's and an inline worker's; this takes some minutes …"
-    )
-    figures = measure_slots(run.stack)
-    show_slots(run.console, figures)
-    return report(figures)
+    doing = "Opening slots for orders that wait, the engine's and an inline worker's; this takes some minutes …"
+    return run.on_stack(doing, measure_slots, show_slots, report)
 
 
 def run_imports(run: Run) -> Section:
@@ -166,11 +177,7 @@ def run_overhead(run: Run) -> Section:
 def run_latency(run: Run) -> Section:
     from bench.latency import measure_latency, report, show_latency
 
-    run.stack  # noqa: B018 - as above
-    run.console.print("Waiting as a client would …")
-    figures = measure_latency(run.stack)
-    show_latency(run.console, figures)
-    return report(figures)
+    return run.on_stack("Waiting as a client would …", measure_latency, show_latency, report)
 
 
 def run_cold_start(run: Run) -> Section:
@@ -186,18 +193,14 @@ def run_cold_start(run: Run) -> Section:
 def run_cost(run: Run) -> Section:
     from bench.cost import measure_cost, report, show_cost
 
-    run.stack  # noqa: B018 - as above
-    run.console.print(f"Placing {run.orders} orders, to see what they use …")
-    figures = measure_cost(run.stack, run.orders)
-    show_cost(run.console, figures)
-    return report(figures)
+    doing = f"Placing {run.orders} orders, to see what they use …"
+    return run.on_stack(doing, lambda stack: measure_cost(stack, run.orders), show_cost, report)
 
 
 def run_growth(run: Run) -> Section:
     from bench.growth import measure_growth, report, show_growth
     from bench.scaling import write_scaling
 
-    run.stack  # noqa: B018 - as above
     figures = measure_growth(run.stack, progress=run.console.print)
     show_growth(run.console, figures)
     if run.writes:
@@ -208,11 +211,8 @@ def run_growth(run: Run) -> Section:
 def run_watchers(run: Run) -> Section:
     from bench.watchers import measure_watchers, report, show_watchers
 
-    run.stack  # noqa: B018 - as above
-    run.console.print("Opening a thousand WebSockets, and having them watch; this takes a few minutes …")
-    figures = measure_watchers(run.stack)
-    show_watchers(run.console, figures)
-    return report(figures)
+    doing = "Opening a thousand WebSockets, and having them watch; this takes a few minutes …"
+    return run.on_stack(doing, measure_watchers, show_watchers, report)
 
 
 PARTS: Mapping[str, Part] = {
