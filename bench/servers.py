@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Servers:
         """Let them run on these cores only, where the system can do that; what Postgres forks later inherits it."""
         for process in (*_family(self.postgres.process), *_family(self.redis.process)):
             if hasattr(process, "cpu_affinity"):
-                process.cpu_affinity(cores)
+                with suppress(psutil.NoSuchProcess):  # what Postgres starts and ends by itself
+                    process.cpu_affinity(cores)
 
     def cpu_seconds(self) -> tuple[float, float]:
         """Return the processor time that Postgres, with the sessions that are open now, and Redis have used."""
@@ -64,6 +65,7 @@ def _family(server: ChildProcess) -> list[psutil.Process]:
 def _cpu_seconds(server: ChildProcess) -> float:
     seconds = 0.0
     for process in _family(server):
-        used = process.cpu_times()
-        seconds += used.user + used.system
+        with suppress(psutil.NoSuchProcess):
+            used = process.cpu_times()
+            seconds += used.user + used.system
     return seconds
