@@ -175,9 +175,13 @@ def run_overhead(run: Run) -> Section:
 
 
 def run_latency(run: Run) -> Section:
-    from bench.latency import measure_latency, report, show_latency
+    from bench.latency import measure_clients, measure_handlers, report, show_latency
 
-    return run.on_stack("Waiting as a client would …", measure_latency, show_latency, report)
+    run.console.print("Calling the handlers …")
+    alone = measure_handlers()
+    return run.on_stack(
+        "Waiting as a client would …", lambda stack: measure_clients(stack, alone), show_latency, report
+    )
 
 
 def run_cold_start(run: Run) -> Section:
@@ -229,9 +233,12 @@ PARTS: Mapping[str, Part] = {
     "crossing": Part("how soon an order follows a price", run_crossing),
     "burst": Part("ten thousand orders follow one price", run_burst),
 }
-"""In the order in which they run and stand on the page; the burst last, for it leaves thousands of orders to execute.
+"""In the order in which they stand on the page and run; the burst last, for it leaves thousands of orders to execute.
 
 A part that imports much, or packages of its own, does so when it runs."""
+
+FIRST = ("overhead", "latency")
+"""What runs before the others: the stack that they share looks at its queues and at the market all the time."""
 
 
 def main() -> int:
@@ -245,7 +252,7 @@ def main() -> int:
     arguments.add_argument("--profile", action="store_true", help="overhead: print where the time goes")
     options = arguments.parse_args()
     run = Run(Console(), options.orders, options.plans, options.profile, options.write or options.part == "all")
-    names = list(PARTS) if options.part == "all" else [options.part]
+    names = list(dict.fromkeys([*FIRST, *PARTS])) if options.part == "all" else [options.part]
     try:
         for name in names:
             section = PARTS[name].run(run)

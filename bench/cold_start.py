@@ -3,7 +3,7 @@
 A function's start is what its process does before its first event: import ``app``, and open its clients as far as that
 goes without the network. It is compared with a process that only imports the same packages of others and opens the same
 clients, so that what remains is the engine's own doing. Both run in turn. What counts is processor time, of which
-importing takes about as much as it lasts, and which what else runs here changes less; and of that the best.
+importing takes about as much as it lasts, and which what else runs here changes less; a ratio is the median of pairs.
 """
 
 import json
@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -64,15 +65,16 @@ class Start:
     """A function's start; processor times in seconds."""
 
     function: str
-    best: float
-    unavoidable: float
-    """The best of importing only what it cannot do without."""
+    starts: Sequence[float]
+    unavoidable: Sequence[float]
+    """Of importing only what it cannot do without, each right before the start in the same place."""
     imports: Mapping[str, float]
     """What each package's modules took by themselves, the slowest package first."""
 
     @property
     def ratio(self) -> float:
-        return self.best / self.unavoidable
+        """The median of the pairs' ratios: a machine that is slower for a while slows both of a pair."""
+        return median(start / alone for start, alone in zip(self.starts, self.unavoidable, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,22 +103,21 @@ def measure_cold_start(
 def measure_starts(
     names: Sequence[str], rounds: int = ROUNDS, progress: Callable[[str], object] = lambda _: None
 ) -> list[Start]:
-    """Start each function in ``rounds`` fresh processes, in turn with what it cannot do without."""
-    entries: dict[str, list[float]] = {name: [] for name in names}
-    needed: dict[str, list[float]] = {UNAVOIDABLE.get(name, ALL_OTHERS): [] for name in names}
+    """Start each function in ``rounds`` fresh processes, each after one that imports what it cannot do without."""
+    starts: dict[str, list[float]] = {name: [] for name in names}
+    unavoidable: dict[str, list[float]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory(prefix="bench-") as bytecode:
         for number in range(rounds + 1):
             progress(f"Starting {len(names)} functions, {number} of {rounds}")
-            for statements, seconds in needed.items():
-                seconds.append(_time(statements, environment_of("", bytecode)))
-            for name, seconds in entries.items():
-                seconds.append(_time("import app", environment_of(name, bytecode)))
+            for name in names:
+                unavoidable[name].append(_time(UNAVOIDABLE.get(name, ALL_OTHERS), environment_of("", bytecode)))
+                starts[name].append(_time("import app", environment_of(name, bytecode)))
         return [
             Start(
                 function=name,
                 # The first ones compiled what is in the package compiled.
-                best=min(entries[name][1:]),
-                unavoidable=min(needed[UNAVOIDABLE.get(name, ALL_OTHERS)][1:]),
+                starts=starts[name][1:],
+                unavoidable=unavoidable[name][1:],
                 imports=_import_times(environment_of(name, bytecode)),
             )
             for name in names
@@ -207,12 +208,12 @@ def _owner_by_folder(file: str, owners: Mapping[str, str]) -> str:
 
 def show_cold_start(console: Console, figures: ColdStartFigures) -> None:
     """Print the figures as tables."""
-    printed = table_with_goals("Start of each function, best", "start", "unavoidable", "ratio")
+    printed = table_with_goals("Start of each function, medians", "start", "unavoidable", "ratio")
     for start in figures.starts:
         printed.add_row(
             start.function,
-            f"{start.best * 1000:.0f} ms",
-            f"{start.unavoidable * 1000:.0f} ms",
+            f"{median(start.starts) * 1000:.0f} ms",
+            f"{median(start.unavoidable) * 1000:.0f} ms",
             f"{start.ratio:.2f}",
             judged(f"≤ {RATIO_GOAL}", start.ratio <= RATIO_GOAL),
             f"of {figures.rounds} processes each, in turn",
@@ -242,8 +243,8 @@ A function's process starts: it imports `app`, and opens its clients as far as t
 in turn, a process that only imports the packages of others that this function cannot do without (Chalice, msgspec,
 Powertools' logger and metrics; psycopg, redis, boto3 with its two clients; the authorizer PyJWT instead of those), and
 opens the same clients. Both are measured in processor time, which other work on this machine changes as well, but less;
-Python's own start is in neither. What a function imports only when it is first needed, such as
-the migrations, is in neither as well.
+so a start is divided by the other process's right before it, and the median of these ratios counts. Python's own start
+is in neither, nor is what a function imports only when it is first needed, such as the migrations.
 
 {shown(lambda console: show_cold_start(console, figures))}
 

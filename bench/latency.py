@@ -11,7 +11,7 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -51,8 +51,8 @@ class LatencyFigures:
     """From a swap's landing to the ``confirmed`` message at a client of the stack."""
 
 
-def measure_latency(stack: Stack | None = None) -> LatencyFigures:
-    """Measure in one process, and on the stack if there is one.
+def measure_handlers() -> LatencyFigures:
+    """Measure in one process, while nothing else runs.
 
     Raises:
         StackError: Postgres or Redis does not start.
@@ -62,13 +62,13 @@ def measure_latency(stack: Stack | None = None) -> LatencyFigures:
         with ProcessPoolExecutor(1, spawn, initializer=start_driver, initargs=(servers.settings(), [])) as pool:
             post_times = pool.submit(_time_posts, POSTS).result()
             push_delays = pool.submit(_time_pushes, WATCHED).result()
-    client = asyncio.run(_watch_orders(stack)) if stack else _Client()
-    return LatencyFigures(
-        post_times=post_times,
-        push_delays=push_delays,
-        message_delays=client.message_delays,
-        landing_delays=client.landing_delays,
-    )
+    return LatencyFigures(post_times=post_times, push_delays=push_delays)
+
+
+def measure_clients(stack: Stack, figures: LatencyFigures) -> LatencyFigures:
+    """Return the figures with what clients of a stack measured."""
+    client = asyncio.run(_watch_orders(stack))
+    return replace(figures, message_delays=client.message_delays, landing_delays=client.landing_delays)
 
 
 def _time_posts(orders: int) -> list[float]:

@@ -18,8 +18,10 @@ import time:      2000 |       9000 | app
 """
 
 
-def figures(best: float) -> ColdStartFigures:
-    start = Start(function="execute_order", best=best, unavoidable=0.5, imports={"psycopg": 0.1})
+def figures(start: float) -> ColdStartFigures:
+    """Figures of starts in three pairs, of which the last one was on a machine that was slower."""
+    times = {"starts": [start, start, 4 * start], "unavoidable": [0.5, 0.5, 2.0]}
+    start = Start(function="execute_order", **times, imports={"psycopg": 0.1})
     return ColdStartFigures(rounds=7, starts=[start], sizes={"psycopg": (2_000_000, 1_000_000)})
 
 
@@ -52,8 +54,8 @@ def test_files_count_for_who_installed_them(tmp_path: Path):
 
 def test_a_start_is_judged_by_its_ratio():
     console = Console(record=True, width=200)
-    show_cold_start(console, figures(best=0.6))
+    show_cold_start(console, figures(start=0.6))
 
     assert "1.20" in console.export_text()
-    assert "≤ 1.3 ✓" in report(figures(best=0.6)).text
-    assert "≤ 1.3 ✗" in report(figures(best=0.7)).text
+    assert "≤ 1.3 ✓" in report(figures(start=0.6)).text
+    assert "≤ 1.3 ✗" in report(figures(start=0.7)).text
