@@ -21,12 +21,12 @@ from rich.console import Console
 from bench.driver import ORDER
 from bench.figures import judged, milliseconds, percentiles, table_with_goals
 from bench.overhead import driver, start_driver
-from bench.report import Chart, Section, shown
+from bench.report import Chart, Section, draw_shares, shown
 from bench.servers import own_servers
 from bench.throughput import landed_at
 from infra.local.stack import Stack
 
-POSTS = 1000
+POSTS = 3000
 WATCHED = 300
 WARM_UP = 50
 CLIENT_ORDERS = 40
@@ -176,7 +176,7 @@ def _rows(figures: LatencyFigures) -> list[tuple[str, Sequence[float], str, bool
 def _draw(axes: Any, figures: LatencyFigures) -> None:
     """Draw which share of each took no longer than how long."""
     for name, times, *_ in _rows(figures):
-        axes.ecdf([seconds * 1000 for seconds in times], label=name)
+        draw_shares(axes, [seconds * 1000 for seconds in times], label=name)
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds")
     axes.set_ylabel("share")

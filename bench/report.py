@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -126,6 +127,11 @@ def draw(chart: Chart, folder: Path) -> None:
         figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
     # Its lines end in blanks, which every look at a change would show.
     file.write_text("\n".join(line.rstrip() for line in file.read_text().splitlines()) + "\n")
+
+
+def draw_shares(axes: "Axes", values: Sequence[float], **line: Any) -> None:
+    """Draw which share of the values is no larger than how much, by percentiles: thousands would fill the file."""
+    axes.ecdf(quantiles(values, n=100, method="inclusive") if len(values) > 1 else list(values), **line)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]], numbers_from: int = 1) -> str:

@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figures import judged, milliseconds, table_with_goals
-from bench.report import Chart, Section, shown
+from bench.report import Chart, Section, draw_shares, shown
 from bench.throughput import ORDER, cloud_client
 from bench.waiting import BURST_PRICE, FILL_BOOK, START_PRICE, UNFINISHED, UNSTEER, connected, steer, wait_for_none
 from chalicelib.clock import Clock
@@ -466,7 +466,7 @@ def _draw(axes: "Axes", figures: WatcherFigures) -> None:
     """Draw which share of the messages had come after how long."""
     for crowd, name, style in ((figures.one_order, "one order", "-"), (figures.own_orders, "an order each", "--")):
         for event, delays in crowd.delays.items():
-            axes.ecdf(list(delays), label=f"{event}, {name}", linestyle=style)
+            draw_shares(axes, delays, label=f"{event}, {name}", linestyle=style)
     axes.set_xscale("log")
     axes.set_xlabel("seconds after the event's commit")
     axes.set_ylabel("share of its messages")
