@@ -193,6 +193,19 @@ def test_who_publishes_serves_a_few_viewers_itself(engine, gather, route, connec
     assert queues.replays.count() == 0
 
 
+@pytest.mark.parametrize("has", [1, 2, 3, 4])
+def test_of_steps_that_are_published_together_a_viewer_hears_those_that_it_lacks(
+    make_engine, claimed, route, connections, has
+):
+    order_id, _ = claimed
+    engine = make_engine()
+    engine.viewers.add(order_id, "viewer", has, replay=False)
+
+    engine.publisher.publish(*(route(engine, step) for step in range(3)))
+
+    assert connections.seqs("viewer") == [2, 3, 4][has - 1 :]
+
+
 @pytest.mark.parametrize(("viewers", "servers"), [(SERVED_BY_PUBLISHER + 1, 1), (MOST_TAKEN + 1, 2), (1000, 5)])
 def test_who_publishes_hands_a_crowd_on(engine, gather, route, connections, queues, viewers, servers):
     """Whoever watches an order must not hold the slot in which it executes."""
