@@ -408,7 +408,8 @@ def _slots(figures: WatcherFigures) -> Table:
         longer = f"{held * 1000:+.1f} ms" if times.viewers else ""
         served = f"{median(times.serving) * 1000 * len(OF_EXECUTION):,.0f} ms" if times.viewers else ""
         count = f"{len(times.executing)} executions"
-        table.add_row(f"{times.viewers:,} viewers", milliseconds(times.executing), longer, served, goal, count)
+        viewers = "1 viewer" if times.viewers == 1 else f"{times.viewers:,} viewers"
+        table.add_row(viewers, milliseconds(times.executing), longer, served, goal, count)
     return table
 
 
@@ -453,10 +454,10 @@ processes take {MOST_TAKEN} at a time.
 
 What is heard is heard over the sockets. The orders of which each has a viewer wait for one price: one statement
 triggers them and one process announces that; then they execute in the stack's slots, quotes and all. All of it, the
-clients too, runs on this one machine, and what the last of a crowd waits for is the emulator, whose one process takes
-some milliseconds of a processor for each post. On AWS a process is what limits: {PUSH_THREADS} posts on their way, some
-10 ms each, are at most 800 a second and less with a part of a processor, {CROWD_SERVERS} processes together below
-4,000, of the 10,000 requests and posts a second that an account has.
+clients too, runs on this one machine, where one process of the emulator takes every post. What follows for AWS is
+reckoned, not measured: {PUSH_THREADS} posts on their way, some 10 ms each, are at most 800 a second for a process and
+less with a part of a processor, and below 4,000 for {CROWD_SERVERS} processes, of the 10,000 requests and posts a
+second that an account has.
 
 {shown(lambda console: show_watchers(console, figures))}"""
     return Section("Many watchers", text, (Chart("watchers", lambda axes: _draw(axes, figures)),))

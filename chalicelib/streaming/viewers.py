@@ -324,9 +324,10 @@ class Viewers:
         """
         calls = []
         for order, events in published:
-            calls.append(self._take(order.order_id, events[-1].seq, encode_json(order), most, all_or_none=True))
-            at = int(events[-1].timestamp.timestamp() * 1000)
-            calls[-1][1].extend([order.order_id, at, *(event.event for event in events)])
+            newest = events[-1]
+            keys, arguments = self._take(order.order_id, newest.seq, encode_json(order), most, all_or_none=True)
+            at = int(newest.timestamp.timestamp() * 1000)
+            calls.append((keys, [*arguments, order.order_id, at, *(event.event for event in events)]))
         return [_audience(answer) for answer in self._redis.run_all(_PUBLISH, calls)]
 
     def take_lacking(self, order_id: str, seq: int, state: bytes, *, most: int) -> Audience:
