@@ -38,7 +38,7 @@ ENGINE, STANDARD_LIBRARY = "the engine", "Python's own"
 NO_DISTRIBUTION = {"app.py": ENGINE, "chalicelib": ENGINE}
 
 # Nothing listens on port 1: opening a client connects to nothing.
-_REDIS, _MANAGEMENT_API = "redis://127.0.0.1:1/0", "http://127.0.0.1:1"
+_REDIS = "redis://127.0.0.1:1/0"
 _FRAMEWORK = """
 import chalice.app, msgspec
 from aws_lambda_powertools import Logger
@@ -49,10 +49,8 @@ _RESOURCES = f"""
 import psycopg, psycopg.rows, psycopg.types.json
 import redis, redis.backoff, redis.credentials, redis.retry
 redis.Redis.from_url("{_REDIS}")
-import boto3
-from botocore.config import Config
-boto3.client("sqs", config=Config())
-boto3.client("apigatewaymanagementapi", endpoint_url="{_MANAGEMENT_API}", config=Config())
+import urllib3
+urllib3.PoolManager()
 """
 UNAVOIDABLE = {"authorize": _FRAMEWORK + _TOKENS}
 """What a function cannot do without of others' packages, by its name; the others need ``ALL_OTHERS``."""
@@ -144,7 +142,7 @@ def environment_of(function: str, bytecode: str) -> dict[str, str]:
         "PARTIAL_BATCH_FAILURES": "true",
         "AUTH_MODE": "open",
         "REDIS_URL": _REDIS,
-        "MANAGEMENT_API_URL": _MANAGEMENT_API,
+        "MANAGEMENT_API_URL": "http://127.0.0.1:1",
         "AWS_LAMBDA_FUNCTION_NAME": function,
         "_HANDLER": f"app.{function}",
     }
@@ -241,7 +239,7 @@ def report(figures: ColdStartFigures) -> Section:
     text = f"""\
 A function's process starts: it imports `app`, and opens its clients as far as that goes without the network. Beside it,
 in turn, a process that only imports the packages of others that this function cannot do without (Chalice, msgspec,
-Powertools' logger and metrics; psycopg, redis, boto3 with its two clients; the authorizer PyJWT instead of those), and
+Powertools' logger and metrics; psycopg, redis and urllib3; the authorizer PyJWT instead of those), and
 opens the same clients. Both are measured in processor time, which other work on this machine changes as well, but less;
 so a start is divided by the other process's right before it, and the median of these ratios counts. Python's own start
 is in neither, nor is what a function imports only when it is first needed, such as the migrations.

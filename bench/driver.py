@@ -1,20 +1,19 @@
 """Calls the app's handlers with the events that AWS would give them, and nothing of AWS in between.
 
 What remains is the engine: its handlers unchanged, in a process that starts as Lambda's would, on a real Postgres and
-Redis. Three things are stood in for. API Gateway and the event sources are the calls themselves. SQS is a dictionary
-behind boto3's own client, which signs and reads as ever: only the network is missing, and the delay of a message,
-which costs nobody anything but time. A client's end of a WebSocket is a list.
+Redis. Three things are stood in for. API Gateway and the event sources are the calls themselves. SQS is a dictionary,
+which is given requests as they are signed and answers as SQS would: only the network is missing, and the delay of a
+message, which costs nobody anything but time. A client's end of a WebSocket is a list.
 
 The app is imported late, because it reads its settings from the environment when it is imported.
 """
 
-import io
 import json
 import os
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -22,6 +21,7 @@ from uuid import uuid4
 from chalice.local import LambdaContext
 
 from chalicelib.clock import Clock
+from chalicelib.resources import aws
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
 from chalicelib.resources.redis import Redis
@@ -114,12 +114,11 @@ class HeardConnections(ManagementApi):
 
 
 class QueuesInMemory:
-    """Answers the requests of a boto3 client of SQS; see https://docs.aws.amazon.com/AWSSimpleQueueService/."""
+    """Stands in for ``aws.exchange``, and so for SQS; see https://docs.aws.amazon.com/AWSSimpleQueueService/."""
 
-    def __init__(self, client: Any, trips: RoundTrips) -> None:
+    def __init__(self, trips: RoundTrips) -> None:
         self._messages: dict[str, deque[Message]] = defaultdict(deque)
         self._trips = trips
-        client.meta.events.register_first("before-send.sqs", self._answer)
 
     def take(self, queue: str, most: int) -> list[Message]:
         """Receive up to so many messages, as a function gets them; who takes one is done with it."""
@@ -129,9 +128,8 @@ class QueuesInMemory:
     def put_back(self, queue: str, messages: Sequence[Message]) -> None:
         self._messages[queue].extend(messages)
 
-    def _answer(self, request: Any, **_: object) -> Any:
-        from botocore.awsrequest import AWSResponse
-
+    def exchange(self, request: aws.Request, part: str) -> aws.Response:  # noqa: ARG002
+        """Answer a request of the engine's."""
         self._trips.sqs += 1
         asked = json.loads(request.body)
         queue = asked["QueueUrl"].rpartition("/")[2]
@@ -142,7 +140,7 @@ class QueuesInMemory:
             answer = {"Successful": [], "Failed": []}
         elif "MessageBody" in asked:
             answer = {"MessageId": self._send(queue, asked["MessageBody"])}
-        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.0"}, _Raw(answer))
+        return aws.Response(200, json.dumps(answer).encode())
 
     def _send(self, queue: str, text: str) -> str:
         message_id = str(uuid4())
@@ -156,16 +154,6 @@ class QueuesInMemory:
             }
         )
         return message_id
-
-
-class _Raw(io.BytesIO):
-    """An answer's bytes, as botocore reads them from urllib3."""
-
-    def __init__(self, answer: Mapping[str, Any]) -> None:
-        super().__init__(json.dumps(answer).encode())
-
-    def stream(self) -> Iterator[bytes]:
-        yield self.read()
 
 
 class Driver:
@@ -188,7 +176,8 @@ class Driver:
         self._engine.redis = CountedRedis(self._engine.settings.redis_url, self._engine.clock, self.trips)
         self._engine.connections = self.connections
         self._engine.prepare()
-        self._queues = QueuesInMemory(self._engine.order_queue.open(), self.trips)
+        self._queues = QueuesInMemory(self.trips)
+        aws.exchange = self._queues.exchange
         body = json.dumps(ORDER)
         self._request = {
             "path": "/api/orders/execute",

@@ -37,7 +37,7 @@ FASTEST_KNOWN = 113.0
 
 CLIENTS_OF = {
     "chalicelib/resources/postgres.py": "Postgres: its client, and waiting for its answer",
-    "chalicelib/resources/sqs.py": "SQS: boto3 builds, signs and reads",
+    "chalicelib/resources/sqs.py": "SQS: requests built, signed and read",
     "chalicelib/resources/redis.py": "Redis: its client, and waiting for its answer",
     "chalicelib/observability.py": "log lines and metrics",
     "aws_lambda_powertools/logging/logger.py": "log lines and metrics",
@@ -264,7 +264,7 @@ def report(figures: OverheadFigures) -> Section:
 {figures.orders:,} market orders, every delay of the simulated venues at zero, no limits. The handlers of `app.py` are
 called directly, with the events that API Gateway and the event sources would bring, in {figures.processes} processes,
 for each waits for the disk at its commits. They share {CORES} cores with a Postgres that writes to disk and a Redis.
-SQS is in memory, behind boto3's own client: requests are signed and answers read, but no network is crossed. Nobody
+SQS is in memory: requests are built and signed and answers read, but no network is crossed. Nobody
 listens; every step is published all the same. What one process by itself spends its time on is as pyinstrument sees it,
 in a run of its own. The fastest known engine of this kind, one Node process, was measured at {FASTEST_KNOWN:.0f} orders
 a second on two cores.

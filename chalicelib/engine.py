@@ -26,6 +26,7 @@ from chalicelib.orders.tokens import Token, trade_only
 from chalicelib.queueing.dispatch import Dispatcher
 from chalicelib.queueing.pacing import Pacer
 from chalicelib.rate_limit import RateLimit
+from chalicelib.resources.aws import connections
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
 from chalicelib.resources.redis import Redis
@@ -81,8 +82,7 @@ class Engine:
         first order it serves should not wait for imports.
         """
         self.redis.open()
-        self.order_queue.open()
-        self.connections.open()
+        connections()
 
     def prepare_to_swap(self) -> None:
         """Prepare for executions: a wallet that cannot pay must stop the start, not the first order.

@@ -5,6 +5,7 @@ be told across all functions. Whoever begins to work on an order says so once, w
 are called from there, and know nothing of orders, have the id as well.
 """
 
+import logging
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -60,8 +61,18 @@ def _written(line: object) -> str:
     return redacted(_encoder.encode(line).decode())
 
 
-# An error's traceback is in the line once, as text.
-logger = Logger(service=SERVICE, json_serializer=_written, use_rfc3339=True, serialize_stacktrace=False)
+# An error's traceback is in the line once, as text. A message is never JSON, and not looked at as if it were.
+logger = Logger(
+    service=SERVICE,
+    json_serializer=_written,
+    json_deserializer=str,
+    use_rfc3339=True,
+    utc=True,
+    serialize_stacktrace=False,
+)
+# No line has these, and each would be asked for with every line:
+# https://docs.python.org/3/howto/logging.html#optimization
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 metrics = Metrics(namespace="OrderExecutionEngine", service=SERVICE)
 
 

@@ -266,7 +266,12 @@ def _install_dependencies(
         install, compile_all = install_command(requirements, unfinished, target), compile_command(unfinished)
         _run(install, cwd=folder.parent, what="The dependencies could not be installed")
         _run(compile_all, cwd=folder.parent, what="The dependencies could not be compiled")
-        unfinished.rename(folder)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            # Another process was quicker with the same; otherwise it is a folder that cannot be written to.
+            if not folder.exists():
+                raise
     return folder
 
 

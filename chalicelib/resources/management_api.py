@@ -1,44 +1,43 @@
 """API Gateway's management API: what clients hear on their WebSocket connections."""
 
-from typing import Any
+from urllib.parse import quote
 
 from chalicelib.clock import Clock
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.resources.aws import as_unavailable, aws_client
+from chalicelib.resources.aws import AwsRefused, AwsService
 from chalicelib.resources.circuit_breaker import CircuitBreaker
 
-PUSH_SECONDS = 1.0
+GONE = 410
+"""The status of a connection that is no more."""
+
+_GATEWAY = AwsService(part="the management API", name="execute-api", seconds=1.0, attempts=1)
 
 
 class ManagementApi:
     """API Gateway's ``@connections``: posts to a WebSocket connection, or closes it."""
 
     def __init__(self, endpoint_url: str, clock: Clock) -> None:
-        self._endpoint_url = endpoint_url
-        self._circuit_breaker = CircuitBreaker("the management API", clock)
-
-    def open(self) -> Any:
-        """Return the client."""
-        return aws_client("apigatewaymanagementapi", PUSH_SECONDS, 1, self._endpoint_url)
+        self._connections = f"{endpoint_url.rstrip('/')}/@connections/"
+        self._circuit_breaker = CircuitBreaker(_GATEWAY.part, clock)
 
     def post(self, connection_id: str, data: bytes) -> bool:
         """Send ``data`` to a connection; False when the connection is gone."""
         self._circuit_breaker.check()
         try:
-            with as_unavailable("the management API"):
-                self.open().post_to_connection(ConnectionId=connection_id, Data=data)
-        except self.open().exceptions.GoneException:
-            return False
+            return self._reach("POST", connection_id, data)
         except ResourceUnavailable:
             self._circuit_breaker.trip()
             raise
-        return True
 
     def close(self, connection_id: str) -> bool:
         """Close a connection; False when it is gone already."""
+        return self._reach("DELETE", connection_id)
+
+    def _reach(self, method: str, connection_id: str, data: bytes = b"") -> bool:
         try:
-            with as_unavailable("the management API"):
-                self.open().delete_connection(ConnectionId=connection_id)
-        except self.open().exceptions.GoneException:
-            return False
+            _GATEWAY.send(method, self._connections + quote(connection_id, safe=""), data)
+        except AwsRefused as refused:
+            if refused.status == GONE:
+                return False
+            raise
         return True

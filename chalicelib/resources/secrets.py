@@ -7,9 +7,9 @@ that asks for the new one. So a rotation costs one more call a process, and no c
 from chalicelib.clock import Clock
 from chalicelib.exact_json import decode_json
 from chalicelib.observability import conceal
-from chalicelib.resources.aws import as_unavailable, aws_client
+from chalicelib.resources.aws import AwsService
 
-SECRETS_SECONDS = 1.5
+_SECRETS_MANAGER = AwsService(part="Secrets Manager", name="secretsmanager", seconds=1.5, attempts=2)
 PASSWORDS = ("password", "authToken")
 """What the secrets of Postgres and Redis call it."""
 RENEWAL_PAUSE_SECONDS = 5.0
@@ -48,9 +48,8 @@ class Secret:
 
     def _fetch(self) -> str:
         self._read_at = self._clock.seconds()
-        with as_unavailable("Secrets Manager"):
-            client = aws_client("secretsmanager", SECRETS_SECONDS, 2)
-            text = str(client.get_secret_value(SecretId=self._arn)["SecretString"])
+        address, operation = _SECRETS_MANAGER.address(), "secretsmanager.GetSecretValue"
+        text = str(_SECRETS_MANAGER.ask(address, operation, "1.1", {"SecretId": self._arn})["SecretString"])
         conceal(_passwords(text))
         return text
 

@@ -4,12 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from chalicelib.exact_json import encode_json
 from chalicelib.resources import ResourceUnavailable
-from chalicelib.resources.aws import as_unavailable, aws_client
+from chalicelib.resources.aws import AwsService
 
-SQS_SECONDS = 1.5
+_SQS = AwsService(part="SQS", name="sqs", seconds=1.5, attempts=2)
 
 
 class QueueDepth(NamedTuple):
@@ -36,22 +37,13 @@ class Queue:
         self.name = url.rpartition("/")[2]
         """It ends the queue's URL as it ends its ARN."""
 
-    def open(self) -> Any:
-        """Return the client; all queues of a process share one."""
-        return aws_client("sqs", SQS_SECONDS, 2)
-
     def send(self, message: object, delay: float = 0) -> None:
         """Put one message on the queue as JSON, visible after ``delay`` seconds (at most 15 minutes)."""
         self.send_text(encode_json(message).decode(), delay)
 
     def send_text(self, text: str, delay: float = 0) -> None:
         """Put one message on the queue as it is."""
-        with as_unavailable("SQS"):
-            self.open().send_message(
-                QueueUrl=self._url,
-                MessageBody=text,
-                DelaySeconds=min(math.ceil(delay), self.LONGEST_DELAY),
-            )
+        self._ask("SendMessage", MessageBody=text, DelaySeconds=min(math.ceil(delay), self.LONGEST_DELAY))
 
     def send_all(self, messages: Sequence[object], delays: Sequence[float] = ()) -> None:
         """Put many messages on the queue, ten to a request and several requests at once.
@@ -75,19 +67,17 @@ class Queue:
             list(pool.map(self._send_batch, batches))
 
     def _send_batch(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        with as_unavailable("SQS"):
-            refused = self.open().send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed")
+        refused = self._ask("SendMessageBatch", Entries=entries).get("Failed")
         if refused:
             raise ResourceUnavailable("SQS", refused)
 
     def postpone(self, receipt_handle: str, delay: float) -> None:
         """Keep a received message invisible for ``delay`` seconds more (at most 12 hours)."""
-        with as_unavailable("SQS"):
-            self.open().change_message_visibility(
-                QueueUrl=self._url,
-                ReceiptHandle=receipt_handle,
-                VisibilityTimeout=min(math.ceil(delay), self.LONGEST_INVISIBILITY),
-            )
+        self._ask(
+            "ChangeMessageVisibility",
+            ReceiptHandle=receipt_handle,
+            VisibilityTimeout=min(math.ceil(delay), self.LONGEST_INVISIBILITY),
+        )
 
     def depth(self) -> int:
         """Return about how many messages wait to be received; those received or delayed do not count."""
@@ -100,6 +90,11 @@ class Queue:
         return QueueDepth(*self._attributes(waiting, f"{waiting}NotVisible", f"{waiting}Delayed"))
 
     def _attributes(self, *names: str) -> list[int]:
-        with as_unavailable("SQS"):
-            answer = self.open().get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
+        answer = self._ask("GetQueueAttributes", AttributeNames=names)
         return [int(answer["Attributes"][name]) for name in names]
+
+    def _ask(self, action: str, **parameters: Any) -> Any:
+        """Call an operation of https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ on this queue."""
+        url = urlsplit(self._url)
+        address = _SQS.address(f"{url.scheme}://{url.netloc}")
+        return _SQS.ask(address, f"AmazonSQS.{action}", "1.0", {"QueueUrl": self._url, **parameters})

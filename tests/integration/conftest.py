@@ -10,7 +10,6 @@ import pytest
 import redis
 from chalice.local import LocalGatewayAuthorizer, NotAuthorizedError
 from chalice.test import Client, HTTPResponse
-from moto import mock_aws
 
 import app
 from chalicelib.authorizer import make_verifier
@@ -27,6 +26,7 @@ from tests.builders import order_body
 from tests.clocks import QuickClock
 from tests.conftest import Database
 from tests.integration.cloud import Queues, QueuesClock, RecordingConnections, Socket
+from tests.moto_cloud import moto_cloud
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def queues(sqs: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queues]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     clock = QueuesClock(moto.sqs.models.unix_time_millis)
     monkeypatch.setattr(moto.sqs.models, "unix_time_millis", clock)
-    with mock_aws():
+    with moto_cloud():
         yield Queues(sqs, clock)
 
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from chalicelib.clock import Clock
-from chalicelib.resources import ResourceUnavailable
+from chalicelib.resources import ResourceUnavailable, aws
 from chalicelib.resources.circuit_breaker import OPEN_SECONDS
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import Database
@@ -195,16 +195,15 @@ def test_a_fraction_of_a_second_is_rounded_up_so_that_nothing_comes_early(queues
     assert len(queues.orders.receive()) == 1
 
 
-def test_many_messages_are_sent_ten_to_a_request(queues):
+def test_many_messages_are_sent_ten_to_a_request(queues, monkeypatch):
     queue = Queue(queues.orders.url)
-    client, sizes = queue.open(), []
+    exchange, sizes = aws.exchange, []
 
-    class MeasuringClient:
-        def send_message_batch(self, **batch):
-            sizes.append(len(batch["Entries"]))
-            return client.send_message_batch(**batch)
+    def measured(request, part):
+        sizes.append(len(json.loads(request.body)["Entries"]))
+        return exchange(request, part)
 
-    queue.open = MeasuringClient
+    monkeypatch.setattr(aws, "exchange", measured)
 
     queue.send_all([{"number": number} for number in range(23)])
 
@@ -228,16 +227,12 @@ def test_a_queue_that_does_not_answer_is_unavailable(queues):
             call()
 
 
-def test_a_batch_of_which_a_part_was_refused_is_not_taken_for_sent():
-    class RefusingClient:
-        def send_message_batch(self, **_):
-            return {"Failed": [{"Id": "1", "Code": "InternalError"}]}
-
-    queue = Queue("a queue")
-    queue.open = RefusingClient
+def test_a_batch_of_which_a_part_was_refused_is_not_taken_for_sent(queues, monkeypatch):
+    refusal = aws.Response(200, b'{"Failed": [{"Id": "1", "Code": "InternalError"}]}')
+    monkeypatch.setattr(aws, "exchange", lambda *_: refusal)
 
     with pytest.raises(ResourceUnavailable, match="InternalError"):
-        queue.send_all([{}, {}])
+        Queue(queues.orders.url).send_all([{}, {}])
 
 
 # --- The management API ---

@@ -9,7 +9,6 @@ import boto3
 import psycopg
 import pytest
 import redis
-from moto import mock_aws
 
 from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.postgres import Database
@@ -17,6 +16,7 @@ from chalicelib.resources.redis import Redis
 from chalicelib.resources.secrets import RENEWAL_PAUSE_SECONDS, Secret
 from infra.local.redis import LocalRedis
 from tests.clocks import StoppedClock
+from tests.moto_cloud import moto_cloud
 
 USER = "rotated"
 
@@ -42,7 +42,7 @@ def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
         ("AWS_SECRET_ACCESS_KEY", "test"),
     ):
         monkeypatch.setenv(variable, value)
-    with mock_aws():
+    with moto_cloud():
         yield Vault(boto3.client("secretsmanager", "us-east-1"), StoppedClock())
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from rich.console import Console
 
 from bench.driver import SETTINGS, QueuesInMemory, RoundTrips
 from bench.latency import LatencyFigures, show_latency
 from bench.latency import report as report_latency
 from bench.overhead import THE_REST, OverheadFigures, ProcessFigures, report, show_overhead, spend, summed_up
+from chalicelib.resources import aws
 from chalicelib.resources.sqs import Queue
 
 
@@ -59,7 +59,10 @@ class Frame:
 
 def test_what_a_client_calls_is_spent_on_what_it_is_a_client_of():
     sends = Frame(
-        "/engine/chalicelib/resources/sqs.py", "send", 3.0, [Frame("/packages/botocore/auth.py", "sign", 2.0)]
+        "/engine/chalicelib/resources/sqs.py",
+        "send",
+        3.0,
+        [Frame("/engine/chalicelib/resources/aws_signature.py", "sign", 2.0)],
     )
     logs = Frame("/packages/aws_lambda_powertools/logging/logger.py", "info", 0.5)
     handles = Frame("/packages/aws_lambda_powertools/logging/logger.py", "decorate", 5.0, [sends, logs])
@@ -67,7 +70,7 @@ def test_what_a_client_calls_is_spent_on_what_it_is_a_client_of():
 
     spend(Frame(None, "main", 6.0, [handles]), seconds)
 
-    assert seconds == {"SQS: boto3 builds, signs and reads": 3.0, "log lines and metrics": 0.5, THE_REST: 2.5}
+    assert seconds == {"SQS: requests built, signed and read": 3.0, "log lines and metrics": 0.5, THE_REST: 2.5}
 
 
 def test_what_was_not_measured_is_not_shown():
@@ -78,11 +81,12 @@ def test_what_was_not_measured_is_not_shown():
     assert "POST" in shown(show_latency, figures)
 
 
-def test_the_queues_in_memory_answer_boto3_and_count_its_requests(monkeypatch):
-    client = boto3.client("sqs", "us-east-1", aws_access_key_id="bench", aws_secret_access_key="bench")
+def test_the_queues_in_memory_answer_the_engine_and_count_its_requests(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, SETTINGS[name])
     trips = RoundTrips()
-    queues = QueuesInMemory(client, trips)
-    monkeypatch.setattr(Queue, "open", lambda self: client)
+    queues = QueuesInMemory(trips)
+    monkeypatch.setattr(aws, "exchange", queues.exchange)
     orders = Queue(SETTINGS["ORDERS_QUEUE_URL"])
 
     orders.send({"orderId": "1"})

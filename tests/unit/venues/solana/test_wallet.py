@@ -10,6 +10,7 @@ from solders.pubkey import Pubkey
 
 from chalicelib import observability
 from chalicelib.observability import logger, redacted
+from chalicelib.resources.aws import AwsService
 from chalicelib.resources.secrets import Secret
 from chalicelib.venues.solana.wallet import WalletKeyError, read_wallet
 from tests.clocks import StoppedClock
@@ -125,11 +126,9 @@ def test_a_wallet_shows_its_address_only():
 
 
 def test_a_key_from_secrets_manager_is_read_and_concealed(monkeypatch, log):
-    class SecretsManager:
-        def get_secret_value(self, **asked):
-            return {"SecretString": json.dumps({"key": BASE58})}
-
-    monkeypatch.setattr("chalicelib.resources.secrets.aws_client", lambda *_: SecretsManager())
+    answer = json.dumps({"SecretString": json.dumps({"key": BASE58})})
+    monkeypatch.setattr(AwsService, "send", lambda *_: answer.encode())
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
 
     wallet = read_wallet(Secret("arn", StoppedClock()).read(), "SOLANA_WALLET_SECRET_ARN")
 
