@@ -6,7 +6,7 @@ declared in, and a blueprint's module does not register it with the app.
 
 import gc
 
-# What is loaded stays: looking for garbage among it again and again is a fifth of a cold start. Enabled at the end.
+# What is loaded stays: to look for garbage among it again and again is a fifth of a cold start. On again at the end.
 gc.disable()
 
 import logging
@@ -386,4 +386,5 @@ def migrate_database(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return take_part_in_deployment(event, engine().migrate)
 
 
+gc.freeze()
 gc.enable()

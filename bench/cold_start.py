@@ -49,8 +49,8 @@ _RESOURCES = f"""
 import psycopg, psycopg.rows, psycopg.types.json
 import redis, redis.backoff, redis.credentials, redis.retry
 redis.Redis.from_url("{_REDIS}")
-import urllib3
-urllib3.PoolManager()
+import ssl, urllib3
+urllib3.PoolManager(ssl_context=ssl.create_default_context())
 """
 UNAVOIDABLE = {"authorize": _FRAMEWORK + _TOKENS}
 """What a function cannot do without of others' packages, by its name; the others need ``ALL_OTHERS``."""
@@ -239,8 +239,8 @@ def report(figures: ColdStartFigures) -> Section:
     text = f"""\
 A function's process starts: it imports `app`, and opens its clients as far as that goes without the network. Beside it,
 in turn, a process that only imports the packages of others that this function cannot do without (Chalice, msgspec,
-Powertools' logger and metrics; psycopg, redis and urllib3; the authorizer PyJWT instead of those), and
-opens the same clients. Both are measured in processor time, which other work on this machine changes as well, but less;
+Powertools' logger and metrics; psycopg, redis and urllib3; the authorizer PyJWT instead of those), and opens the same
+clients. Both are measured in processor time, which other work on this machine changes as well, but less;
 so a start is divided by the other process's right before it, and the median of these ratios counts. Python's own start
 is in neither, nor is what a function imports only when it is first needed, such as the migrations.
 

@@ -9,8 +9,10 @@ message; ``docs/benchmarks.md`` has what is left without it. So of it only the s
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,10 +25,19 @@ from chalicelib.resources.aws_signature import Credentials, signed_headers
 if TYPE_CHECKING:
     import urllib3
 
+USER_AGENT = "order-execution-engine"
 CONNECTIONS = 16
 """How many a process keeps to one host: threads send side by side."""
+LONGEST_PAUSE_SECONDS = 0.05
+"""Before a request is sent again. Chance says how much of it, so that those who failed together do not come together."""
 MAY_PASS = frozenset({429, 500, 502, 503, 504})
-"""Statuses after which the same request may be answered, as botocore's standard mode has them."""
+"""Statuses after which the same request may be answered."""
+THROTTLED = frozenset({"ThrottlingException", "Throttling", "RequestThrottled", "RequestThrottledException"})
+"""Names of refusals for which the same holds; their status is 400."""
+LONGEST_REASON = 200
+"""Characters: a refused signature is explained by the whole of the request, and what was sent with it."""
+FIRST_REFUSAL = 300
+"""Statuses from here on are none of success; nobody is followed elsewhere."""
 
 
 class AwsRefused(ResourceUnavailable):
@@ -37,15 +48,15 @@ class AwsRefused(ResourceUnavailable):
         self.status = status
 
 
-class Request(NamedTuple):
-    """A request as it is sent, with how long each of its waits may take and how often it may be sent."""
+@dataclass(frozen=True)
+class Request:
+    """A request as it is sent; ``seconds`` is how long a connection may take, and then an answer."""
 
     method: str
     url: str
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     seconds: float
-    attempts: int
 
 
 class Response(NamedTuple):
@@ -64,7 +75,7 @@ class AwsService:
     """
 
     part: str
-    """What errors call it, and AWS itself."""
+    """What errors call it: what AWS does, where that is in ``AWS_ENDPOINT_URL_…``."""
     name: str
     seconds: float
     attempts: int
@@ -83,6 +94,36 @@ class AwsService:
         Raises:
             ResourceUnavailable: the service does not answer, or (``AwsRefused``) not with a success.
         """
+        for _ in range(self.attempts - 1):
+            try:
+                status, answer = self._send_once(method, url, body, headers or {})
+            except ResourceUnavailable:
+                pass
+            else:
+                if status not in MAY_PASS and not (status >= FIRST_REFUSAL and _refusal(answer)[0] in THROTTLED):
+                    break
+            time.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS))  # noqa: S311 - nothing to guess
+        else:
+            status, answer = self._send_once(method, url, body, headers or {})
+        if status >= FIRST_REFUSAL:
+            raise AwsRefused(self.part, status, ": ".join(filter(None, _refusal(answer)))[:LONGEST_REASON])
+        return answer
+
+    def ask(self, url: str, target: str, version: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Call an operation of a service that speaks JSON; ``target`` is ``Service.Operation``.
+
+        The protocol: https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
+
+        Raises:
+            ResourceUnavailable: the service does not answer, or (``AwsRefused``) not with a success.
+        """
+        headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": target}
+        answer = _object(self.send("POST", f"{url.rstrip('/')}/", encode_json(parameters), headers))
+        if answer is None:
+            raise ResourceUnavailable(self.part, "its answer is not a JSON object")
+        return answer
+
+    def _send_once(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Response:
         address = urlsplit(url)
         signed = signed_headers(
             self._credentials(),
@@ -92,28 +133,11 @@ class AwsService:
             method=method,
             host=address.netloc,
             path=address.path,
-            headers=headers or {},
+            headers=headers,
             body=body,
         )
-        status, answer = exchange(Request(method, url, signed, body, self.seconds, self.attempts), self.part)
-        if status >= 300:
-            raise AwsRefused(self.part, status, _reason(answer))
-        return answer
-
-    def ask(self, url: str, target: str, version: str, parameters: Mapping[str, Any]) -> Any:
-        """Call an operation of a service that speaks JSON; ``target`` is ``Service.Operation``.
-
-        The protocol: https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
-
-        Raises:
-            ResourceUnavailable: the service does not answer, or (``AwsRefused``) not with a success.
-        """
-        headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": target}
-        answer = self.send("POST", f"{url.rstrip('/')}/", encode_json(parameters), headers)
-        try:
-            return decode_json(answer or b"{}")
-        except ValueError as error:
-            raise ResourceUnavailable(self.part, f"its answer is not JSON: {error}") from error
+        request = Request(method, url, {"user-agent": USER_AGENT, **signed}, body, self.seconds)
+        return exchange(request, self.part)
 
     def _credentials(self) -> Credentials:
         return Credentials(
@@ -127,7 +151,8 @@ class AwsService:
         return f"https://{self.name}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
     def _region(self) -> str:
-        return os.environ.get("AWS_REGION") or self._setting("AWS_DEFAULT_REGION")
+        """Return the region; on Lambda both variables have it, elsewhere the first is what botocore reads."""
+        return os.environ.get("AWS_DEFAULT_REGION") or self._setting("AWS_REGION")
 
     def _setting(self, name: str) -> str:
         value = os.environ.get(name)
@@ -137,23 +162,14 @@ class AwsService:
 
 
 def exchange(request: Request, part: str) -> Response:
-    """Send a signed request and return what comes back.
-
-    A connection that has died unseen, while the process was frozen, is replaced.
+    """Send a signed request, once, and return what comes back.
 
     Raises:
         ResourceUnavailable: nothing comes back.
     """
-    from urllib3 import Retry, Timeout
+    from urllib3 import Timeout
     from urllib3.exceptions import HTTPError
 
-    again = Retry(
-        request.attempts - 1,
-        allowed_methods=None,
-        status_forcelist=MAY_PASS,
-        raise_on_status=False,
-        respect_retry_after_header=False,
-    )
     try:
         answer = connections().request(
             request.method,
@@ -161,29 +177,39 @@ def exchange(request: Request, part: str) -> Response:
             body=request.body,
             headers=request.headers,
             timeout=Timeout(connect=request.seconds, read=request.seconds),
-            retries=again,
+            retries=False,
             redirect=False,
         )
-    except HTTPError as error:
+    except (HTTPError, ValueError) as error:
         raise ResourceUnavailable(part, error) from error
     return Response(answer.status, answer.data)
 
 
 @cache
 def connections() -> urllib3.PoolManager:
-    """Return this process's connections, which are opened when they are first used."""
+    """Return this process's connections, which are opened when they are first used.
+
+    They share what TLS trusts: reading that takes tens of milliseconds, which a new connection must not cost.
+    """
+    import ssl
+
     import urllib3
 
-    return urllib3.PoolManager(maxsize=CONNECTIONS)
+    return urllib3.PoolManager(maxsize=CONNECTIONS, ssl_context=ssl.create_default_context())
 
 
-def _reason(answer: bytes) -> str:
-    """Return what a service says of a refusal, as far as it says it in JSON."""
+def _refusal(answer: bytes) -> tuple[str, str]:
+    """Return a refusal's name and what it says, as far as it is in JSON."""
+    told = _object(answer)
+    if told is None:
+        return "", answer[:LONGEST_REASON].decode(errors="replace")
+    return str(told.get("__type", "")).rpartition("#")[2], str(told.get("message") or told.get("Message") or "")
+
+
+def _object(answer: bytes) -> dict[str, Any] | None:
+    """Read a JSON object; None if it is something else."""
     try:
         told = decode_json(answer)
     except ValueError:
-        return answer[:200].decode(errors="replace")
-    if not isinstance(told, dict):
-        return str(told)[:200]
-    kind = str(told.get("__type", "")).rpartition("#")[2]
-    return ": ".join(filter(None, (kind, str(told.get("message") or told.get("Message") or ""))))
+        return None
+    return told if isinstance(told, dict) else None

@@ -7,6 +7,7 @@ that asks for the new one. So a rotation costs one more call a process, and no c
 from chalicelib.clock import Clock
 from chalicelib.exact_json import decode_json
 from chalicelib.observability import conceal
+from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.aws import AwsService
 
 _SECRETS_MANAGER = AwsService(part="Secrets Manager", name="secretsmanager", seconds=1.5, attempts=2)
@@ -49,7 +50,9 @@ class Secret:
     def _fetch(self) -> str:
         self._read_at = self._clock.seconds()
         address, operation = _SECRETS_MANAGER.address(), "secretsmanager.GetSecretValue"
-        text = str(_SECRETS_MANAGER.ask(address, operation, "1.1", {"SecretId": self._arn})["SecretString"])
+        text = _SECRETS_MANAGER.ask(address, operation, "1.1", {"SecretId": self._arn}).get("SecretString")
+        if not isinstance(text, str):
+            raise ResourceUnavailable("Secrets Manager", f"{self._arn} holds no text")
         conceal(_passwords(text))
         return text
 

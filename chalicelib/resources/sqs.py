@@ -91,9 +91,12 @@ class Queue:
 
     def _attributes(self, *names: str) -> list[int]:
         answer = self._ask("GetQueueAttributes", AttributeNames=names)
-        return [int(answer["Attributes"][name]) for name in names]
+        try:
+            return [int(answer["Attributes"][name]) for name in names]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResourceUnavailable("SQS", f"it did not tell {error}") from error
 
-    def _ask(self, action: str, **parameters: Any) -> Any:
+    def _ask(self, action: str, **parameters: Any) -> dict[str, Any]:
         """Call an operation of https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ on this queue."""
         url = urlsplit(self._url)
         address = _SQS.address(f"{url.scheme}://{url.netloc}")

@@ -14,8 +14,8 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.resources import ResourceUnavailable
-from chalicelib.resources.aws import AwsRefused, AwsService
+from chalicelib.resources import ResourceUnavailable, aws
+from chalicelib.resources.aws import AwsRefused, AwsService, Request
 from chalicelib.resources.aws_signature import Credentials, signed_headers
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "a secret", "AWS_DEFAULT_REGION": "eu-west-1"}
@@ -58,6 +58,7 @@ def service(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(aws, "LONGEST_PAUSE_SECONDS", 0)
     return AwsService(part="Secrets Manager", name="secretsmanager", seconds=0.5, attempts=2)
 
 
@@ -88,7 +89,7 @@ def server():
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_GET = answer  # noqa: N815
+        do_POST = do_DELETE = answer  # noqa: N815
 
         def log_message(self, *_):
             """Say nothing."""
@@ -123,17 +124,18 @@ def test_an_operation_is_asked_for_in_json(service, server):
 
 def test_the_keys_of_a_function_come_with_a_token_which_is_signed_as_well(service, server, monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a token")
-    monkeypatch.setenv("AWS_REGION", "us-west-2")
 
     ask(service, server)
 
     headers = {name.lower(): value for name, value in server.seen[0][2].items()}
     assert headers["x-amz-security-token"] == "a token"
     assert "x-amz-security-token" in headers["authorization"]
-    assert "/us-west-2/" in headers["authorization"]
 
 
-@pytest.mark.parametrize("trouble", [(500, b""), (503, b"busy"), (429, b""), (None, b"")])
+THROTTLED = json.dumps({"__type": "com.amazonaws.sqs#RequestThrottled"}).encode()
+
+
+@pytest.mark.parametrize("trouble", [(500, b""), (503, b"busy"), (429, b""), (400, THROTTLED), (None, b"")])
 def test_a_failure_that_may_pass_is_asked_again(service, server, trouble):
     server.answers = [trouble, (200, b'{"a":1}')]
 
@@ -141,7 +143,7 @@ def test_a_failure_that_may_pass_is_asked_again(service, server, trouble):
     assert len(server.seen) == 2
 
 
-@pytest.mark.parametrize("trouble", [(500, b"{}"), (None, b"")])
+@pytest.mark.parametrize("trouble", [(500, b"{}"), (400, THROTTLED), (None, b"")])
 def test_it_is_asked_as_often_as_the_service_may_be_and_no_more(service, server, trouble):
     server.answers = [trouble]
 
@@ -168,10 +170,41 @@ def test_a_refusal_in_other_words_is_a_refusal_all_the_same(service, server, con
         ask(service, server)
 
 
-def test_an_answer_that_is_no_json_is_no_answer(service, server):
-    server.answers = [(200, b"<html>a proxy")]
+@pytest.mark.parametrize("content", [b"<html>a proxy", b"[]", b"null", b""])
+def test_an_answer_that_is_no_json_object_is_no_answer(service, server, content):
+    server.answers = [(200, content)]
 
-    with pytest.raises(ResourceUnavailable, match="is not JSON"):
+    with pytest.raises(ResourceUnavailable, match="is not a JSON object"):
+        ask(service, server)
+
+
+def test_a_refusal_that_repeats_the_request_is_cut_before_it_tells_what_is_secret(service, server):
+    told = "The request signature we calculated does not match " + " " * 160 + "x-amz-security-token:a token"
+    server.answers = [(403, json.dumps({"__type": "x#InvalidSignatureException", "message": told}).encode())]
+
+    with pytest.raises(AwsRefused, match="InvalidSignatureException") as refused:
+        ask(service, server)
+    assert "a token" not in str(refused.value)
+
+
+def test_a_request_does_not_show_what_it_is_signed_with():
+    assert "a token" not in repr(Request("POST", "/", {"x-amz-security-token": "a token"}, b"a secret", 1.0))
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_path_is_sent_as_it_is_and_a_body_only_where_there_is_one(service, server, method):
+    body = b"{}" if method == "POST" else b""
+
+    service.send(method, f"{server.url}/prod/@connections/{quote('a/b=', safe='')}", body)
+
+    ((sent_as, path, _, sent, _),) = server.seen
+    assert (sent_as, path, sent) == (method, "/prod/@connections/a%2Fb%3D", body)
+
+
+def test_a_header_that_cannot_be_sent_is_no_answer_either(service, server, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a token\nof two lines")
+
+    with pytest.raises(ResourceUnavailable, match="not available"):
         ask(service, server)
 
 
@@ -188,7 +221,7 @@ def test_a_service_that_is_not_there_is_unavailable(service):
         service.send("POST", "http://127.0.0.1:1/")
 
 
-@pytest.mark.parametrize("name", sorted(KEYS))
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
 def test_a_variable_that_is_missing_is_named(service, server, monkeypatch, name):
     monkeypatch.delenv(name)
 
@@ -196,10 +229,18 @@ def test_a_variable_that_is_missing_is_named(service, server, monkeypatch, name)
         ask(service, server)
 
 
+def test_the_region_is_lambdas_where_nobody_names_another(service, monkeypatch):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(ResourceUnavailable, match="AWS_REGION is not set"):
+        service.address()
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    assert service.address() == "https://secretsmanager.us-west-2.amazonaws.com"
+
+
 def test_a_service_is_where_the_environment_says_or_else_in_the_region(service, monkeypatch):
     assert service.address() == "https://secretsmanager.eu-west-1.amazonaws.com"
     assert service.address("https://sqs.eu-west-1.amazonaws.com") == "https://sqs.eu-west-1.amazonaws.com"
-    monkeypatch.setenv("AWS_REGION", "cn-north-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "cn-north-1")
     assert service.address() == "https://secretsmanager.cn-north-1.amazonaws.com.cn"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:4566")
     assert service.address("https://sqs.eu-west-1.amazonaws.com") == "http://localhost:4566"
