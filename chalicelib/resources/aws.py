@@ -29,7 +29,7 @@ USER_AGENT = "order-execution-engine"
 CONNECTIONS = 16
 """How many a process keeps to one host: threads send side by side."""
 LONGEST_PAUSE_SECONDS = 0.05
-"""Before a request is sent again. Chance says how much of it, so that those who failed together do not come together."""
+"""Before a request is sent again; chance says how much of it, so that not all come at once."""
 MAY_PASS = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request may be answered."""
 THROTTLED = frozenset({"ThrottlingException", "Throttling", "RequestThrottled", "RequestThrottledException"})
