@@ -8,6 +8,7 @@ message, which costs nobody anything but time. A client's end of a WebSocket is 
 The app is imported late, because it reads its settings from the environment when it is imported.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -15,12 +16,14 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
 from chalice.local import LambdaContext
 
 from chalicelib.clock import Clock
+from chalicelib.exact_json import decode_json, encode_json
 from chalicelib.resources import aws
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
@@ -63,6 +66,11 @@ class RoundTrips:
     sqs: int = 0
 
 
+@cache
+def _is_of_the_chain(statement: str) -> bool:
+    return "simulated_" in statement
+
+
 class CountedDatabase(Database):
     """Counts statements, each of which is a round trip, and notes when the engine's last one was answered."""
 
@@ -73,7 +81,7 @@ class CountedDatabase(Database):
 
     def run(self, statement: str, parameters: Mapping[str, Any], patience: float = DATABASE_SECONDS) -> list[Row]:
         rows = super().run(statement, parameters, patience)
-        if "simulated_" in statement:
+        if _is_of_the_chain(statement):
             self._trips.chain += 1
         else:
             self._trips.database += 1
@@ -119,6 +127,7 @@ class QueuesInMemory:
     def __init__(self, trips: RoundTrips) -> None:
         self._messages: dict[str, deque[Message]] = defaultdict(deque)
         self._trips = trips
+        self._ids = itertools.count(1)
 
     def take(self, queue: str, most: int) -> list[Message]:
         """Receive up to so many messages, as a function gets them; who takes one is done with it."""
@@ -131,7 +140,7 @@ class QueuesInMemory:
     def exchange(self, request: aws.Request, part: str) -> aws.Response:  # noqa: ARG002
         """Answer a request of the engine's."""
         self._trips.sqs += 1
-        asked = json.loads(request.body)
+        asked = decode_json(request.body)
         queue = asked["QueueUrl"].rpartition("/")[2]
         answer: dict[str, Any] = {}
         if "Entries" in asked:
@@ -140,10 +149,10 @@ class QueuesInMemory:
             answer = {"Successful": [], "Failed": []}
         elif "MessageBody" in asked:
             answer = {"MessageId": self._send(queue, asked["MessageBody"])}
-        return aws.Response(200, json.dumps(answer).encode())
+        return aws.Response(200, encode_json(answer))
 
     def _send(self, queue: str, text: str) -> str:
-        message_id = str(uuid4())
+        message_id = str(next(self._ids))
         self._messages[queue].append(
             {
                 "messageId": message_id,
@@ -199,7 +208,7 @@ class Driver:
         """Post an order; returns its id."""
         answer = self._app.app(self._request, self._context)
         assert answer["statusCode"] == 200, answer
-        order_id: str = json.loads(answer["body"])["orderId"]
+        order_id: str = decode_json(answer["body"])["orderId"]
         return order_id
 
     def watch(self, order_id: str) -> None:

@@ -50,18 +50,23 @@ _FIND_ACCEPTED = f"""
     WHERE id = %(order_id)s OR (user_id = %(user_id)s AND idempotency_key = %(client_order_id)s)
 """
 
+# A claim need not be on disk before it counts. Should Postgres crash and lose it, the move that it is for finds no lease
+# and is not made; and what is on disk never lacks what was committed before it.
 _CLAIM = f"""
-    WITH claimed AS (
+    WITH not_flushed AS (
+        SELECT set_config('synchronous_commit', 'off', true)
+    ), claimed AS (
         UPDATE orders
         SET lease_owner = %(worker)s, lease_until = now() + %(lease)s,
             takeovers = takeovers + (lease_owner IS NOT NULL)::integer
+        FROM not_flushed
         WHERE id = %(order_id)s
           AND status = ANY(%(claimable)s)
           AND (lease_until IS NULL OR lease_until <= now())
           AND available_at <= now()
           AND waits_for IS NULL
           AND (expires_at IS NULL OR expires_at > now())
-        RETURNING *
+        RETURNING orders.*
     ), seen AS (
         SELECT true AS claimed, claimed.* FROM claimed
         UNION ALL

@@ -267,6 +267,34 @@ def test_a_claim_writes_none_of_the_tables_indexes(engine, database):
     assert without_indexes > 190
 
 
+def test_a_claim_does_not_wait_for_the_disk_and_what_comes_after_it_does(engine, api):
+    order_id = api.place()
+
+    def waits_for_disk():
+        return engine.database.run("SELECT current_setting('synchronous_commit') AS setting", {})[0]["setting"]
+
+    engine.database.run("BEGIN", {})
+    assert engine.store.claim(order_id, uuid4(), LEASE).claimed
+    assert waits_for_disk() == "off"
+    engine.database.run("COMMIT", {})
+    assert waits_for_disk() == "on"
+
+
+def test_a_worker_whose_claim_a_crash_of_postgres_has_lost_sends_nothing(engine, api, queues, database, monkeypatch):
+    order_id = api.place()
+    route = engine.router.route
+
+    def lose_the_claim(*asked):
+        database.change("UPDATE orders SET lease_owner = NULL, lease_until = NULL WHERE id = %s", order_id)
+        return route(*asked)
+
+    monkeypatch.setattr(engine.router, "route", lose_the_claim)
+    assert engine.executor.execute(order_id) is None
+
+    assert database.event_names(order_id) == ["pending"]
+    assert database.count("simulated_transactions") == 0
+
+
 # --- A worker dies ---
 
 
