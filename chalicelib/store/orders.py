@@ -50,8 +50,8 @@ _FIND_ACCEPTED = f"""
     WHERE id = %(order_id)s OR (user_id = %(user_id)s AND idempotency_key = %(client_order_id)s)
 """
 
-# A claim need not be on disk before it counts. Should Postgres crash and lose it, the move that it is for finds no lease
-# and is not made; and what is on disk never lacks what was committed before it.
+# A claim need not be on disk before it counts. Should Postgres crash and lose it, the move that it is for finds no
+# lease and is not made; and what is on disk never lacks what was committed before it.
 _CLAIM = f"""
     WITH not_flushed AS (
         SELECT set_config('synchronous_commit', 'off', true)
