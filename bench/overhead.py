@@ -59,17 +59,17 @@ Python 3.11 that was built with optimisations:
 | round trips an order: Postgres | 5.2 | 3.2 | 3.2 |
 | round trips an order: Redis | 5.0 | 2.1 | 2.1 |
 
-First, `routing`, `building` and `submitted` became one statement and one commit, published and logged together; what a
-batch settles asks Redis in one round trip; hiredis reads its answers; a claim writes no index, because each page keeps
-room for it. Then boto3 went: it took half a millisecond of a processor to send a message, twice an order, of which the
-signature takes 12 µs (`chalicelib/resources/aws.py`); a log line is no longer read as JSON before it is written; a claim
-does not wait for the disk, as losing one lets nothing through. Tried without a gain beyond the noise: one cursor for all
-statements, scripts by their digests, generic plans, a venue quoted by the thread that waits, a frozen heap, a garbage
-collector that never runs, and a bare connection to Redis.
+First, `routing`, `building` and `submitted` became one statement and one commit, published and logged together; what
+a batch settles asks Redis in one round trip; hiredis reads its answers; a claim writes no index, because each page
+keeps room for it. Then boto3 went: it took half a millisecond of a processor to send a message, twice an order, of
+which the signature takes 12 µs (`chalicelib/resources/aws.py`); a log line is no longer read as JSON before it is
+written; a claim does not wait for the disk, as losing one lets nothing through. Tried without a gain beyond the
+noise: one cursor for all statements, scripts by their digests, generic plans, a venue quoted by the thread that
+waits, a frozen heap, a garbage collector that never runs, and a bare connection to Redis.
 
 **How much the machine decides.** This one's speed changes by a third from minute to minute: of runs of the release of
-now, the slowest had 194 orders a second and the fastest 293. A Python that was built without profile-guided optimisation,
-as pyenv builds it by default, did 195 to 248 in the same hour.
+now, the slowest had 194 orders a second and the fastest 293. A Python that was built without profile-guided
+optimisation, as pyenv builds it by default, did 195 to 248 in the same hour.
 """
 
 _CONFIRMED = "SELECT count(*) FROM orders WHERE status = 'confirmed'"
