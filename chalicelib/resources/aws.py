@@ -1,6 +1,6 @@
 """AWS's services: signed requests over connections that are kept, and one error for all that goes wrong with them.
 
-Three services are asked for eight things, all of them one POST or DELETE of a few bytes. boto3, which can ask for
+Three services are asked for seven things, each of them one POST or DELETE of a few bytes. boto3, which can ask for
 anything, takes a quarter of a second of each cold start for that and half a millisecond of a processor for each
 message; ``docs/benchmarks.md`` has what is left without it. So of it only the signature remains, in
 ``aws_signature``, and what carries its requests as well: urllib3.
