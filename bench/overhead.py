@@ -47,7 +47,7 @@ THE_REST = "the engine's own code, Chalice and Powertools"
 
 REMOVED = """\
 **What profiling removed.** The same orders by three releases, each run two or three times in turn on 2026-11-22, by a
-Python 3.11 that was built with optimisations:
+Python 3.11 that was built with profile-guided optimisation:
 
 | measured, mean of the runs | before | then | now |
 | --- | ---: | ---: | ---: |
@@ -67,9 +67,10 @@ written; a claim does not wait for the disk, as losing one lets nothing through.
 noise: one cursor for all statements, scripts by their digests, generic plans, a venue quoted by the thread that
 waits, a frozen heap, a garbage collector that never runs, and a bare connection to Redis.
 
-**How much the machine decides.** This one's speed changes by a third from minute to minute: of runs of the release of
-now, the slowest had 194 orders a second and the fastest 293. A Python that was built without profile-guided
-optimisation, as pyenv builds it by default, did 195 to 248 in the same hour.
+**How much the machine decides.** This one's speed changes by a third from minute to minute. Of fourteen runs of the
+release of now within an hour the slowest had 194 orders a second, the fastest 252, and the median 225: the goal is met
+in its better minutes, and missed in the others. A Python that was built without profile-guided optimisation, as pyenv
+builds it by default, had 195 to 248.
 """
 
 _CONFIRMED = "SELECT count(*) FROM orders WHERE status = 'confirmed'"
