@@ -67,8 +67,8 @@ written; a claim does not wait for the disk, as losing one lets nothing through.
 noise: one cursor for all statements, scripts by their digests, generic plans, a venue quoted by the thread that
 waits, a frozen heap, a garbage collector that never runs, and a bare connection to Redis.
 
-**How much the machine decides.** This one's speed changes by a third from minute to minute. Of fourteen runs of the
-release of now within an hour the slowest had 194 orders a second, the fastest 252, and the median 225: the goal is met
+**How much the machine decides.** This one's speed changes by a third from minute to minute. Of sixteen runs of the
+release of now within an hour the slowest had 194 orders a second, the fastest 293, and the median 230: the goal is met
 in its better minutes, and missed in the others. A Python that was built without profile-guided optimisation, as pyenv
 builds it by default, had 195 to 248.
 """
