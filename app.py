@@ -386,5 +386,5 @@ def migrate_database(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return take_part_in_deployment(event, engine().migrate)
 
 
-gc.freeze()
+gc.freeze()  # or the first call would look through all of it
 gc.enable()

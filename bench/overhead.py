@@ -61,16 +61,16 @@ Python 3.11 that was built with profile-guided optimisation:
 
 First, `routing`, `building` and `submitted` became one statement and one commit, published and logged together; what
 a batch settles asks Redis in one round trip; hiredis reads its answers; a claim writes no index, because each page
-keeps room for it. Then boto3 went: it took half a millisecond of a processor to send a message, twice an order, of
-which the signature takes 12 µs (`chalicelib/resources/aws.py`); a log line is no longer read as JSON before it is
+keeps room for it. Then boto3 went: it took half a millisecond of a processor to send a message, twice an order,
+where signing takes some 12 µs (`chalicelib/resources/aws.py`); a log line is no longer read as JSON before it is
 written; a claim does not wait for the disk, as losing one lets nothing through. Tried without a gain beyond the
 noise: one cursor for all statements, scripts by their digests, generic plans, a venue quoted by the thread that
-waits, a frozen heap, a garbage collector that never runs, and a bare connection to Redis.
+waits, a garbage collector that never runs, and a bare connection to Redis.
 
 **How much the machine decides.** This one's speed changes by a third from minute to minute. Of sixteen runs of the
-release of now within an hour the slowest had 194 orders a second, the fastest 293, and the median 230: the goal is met
-in its better minutes, and missed in the others. A Python that was built without profile-guided optimisation, as pyenv
-builds it by default, had 195 to 248.
+last commits of this release, within two hours, the slowest had 194 orders a second, the fastest 293, and the median
+230: the goal is met in its better minutes, and missed in the others. A Python that was built without profile-guided
+optimisation, as pyenv builds it by default, had 195 to 248.
 """
 
 _CONFIRMED = "SELECT count(*) FROM orders WHERE status = 'confirmed'"

@@ -118,7 +118,8 @@ class AwsService:
             ResourceUnavailable: the service does not answer, or (``AwsRefused``) not with a success.
         """
         headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": target}
-        answer = _object(self.send("POST", f"{url.rstrip('/')}/", encode_json(parameters), headers))
+        # An operation that has nothing to tell, such as ChangeMessageVisibility, answers with an empty body.
+        answer = _object(self.send("POST", f"{url.rstrip('/')}/", encode_json(parameters), headers) or b"{}")
         if answer is None:
             raise ResourceUnavailable(self.part, "its answer is not a JSON object")
         return answer

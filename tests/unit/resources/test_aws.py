@@ -170,7 +170,13 @@ def test_a_refusal_in_other_words_is_a_refusal_all_the_same(service, server, con
         ask(service, server)
 
 
-@pytest.mark.parametrize("content", [b"<html>a proxy", b"[]", b"null", b""])
+def test_an_operation_that_has_nothing_to_tell_answers_with_an_empty_body(service, server):
+    server.answers = [(200, b"")]
+
+    assert ask(service, server) == {}
+
+
+@pytest.mark.parametrize("content", [b"<html>a proxy", b"[]", b"null"])
 def test_an_answer_that_is_no_json_object_is_no_answer(service, server, content):
     server.answers = [(200, content)]
 
