@@ -21,5 +21,6 @@ class Clock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
-        time.sleep(seconds)
+        """Return after so many seconds; after none, at once: even then the system would let others go first."""
+        if seconds > 0:
+            time.sleep(seconds)

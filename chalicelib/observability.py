@@ -7,7 +7,9 @@ are called from there, and know nothing of orders, have the id as well.
 
 import logging
 import os
+import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -16,10 +18,12 @@ from urllib.parse import quote
 
 import msgspec
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "order-execution-engine"
 """The template gives each stack its own name, by which the alarms of two stages tell their orders apart."""
+
+NAMESPACE = "OrderExecutionEngine"
+"""Of the metrics."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -29,6 +33,7 @@ SHORTEST_SECRET = 8
 
 _within_about: ContextVar[bool] = ContextVar("within_about", default=False)
 _secrets: set[str] = set()
+_counted: Counter[str] = Counter()
 # What JSON has no form for is written as text: a line must not be lost for the value of one of its fields.
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 
@@ -73,7 +78,6 @@ logger = Logger(
 # No line has these, and each would be asked for with every line:
 # https://docs.python.org/3/howto/logging.html#optimization
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-metrics = Metrics(namespace="OrderExecutionEngine", service=SERVICE)
 
 
 @contextmanager
@@ -113,12 +117,22 @@ def in_this_context(work: Callable[Parameters, Result]) -> Callable[Parameters, 
     return run
 
 
-def count(name: str, value: float = 1) -> None:
-    """Add to a counter; it is written with the invocation's other metrics when the invocation ends."""
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+def count(name: str, value: int = 1) -> None:
+    """Add to a counter; it is written with the invocation's other counters when the invocation ends."""
+    _counted[name] += value
 
 
 def flush_metrics() -> None:
-    """Write the invocation's metrics, if it has any."""
-    if metrics.metric_set:
-        metrics.flush_metrics()
+    """Write what the invocation has counted, if anything, as one line that CloudWatch makes metrics of.
+
+    The embedded metric format:
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    if not _counted:
+        return
+    metrics = [{"Name": name, "Unit": "Count"} for name in _counted]
+    directive = {"Namespace": NAMESPACE, "Dimensions": [["service"]], "Metrics": metrics}
+    about_metrics = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]}
+    line = _encoder.encode({"_aws": about_metrics, "service": SERVICE, **_counted})
+    _counted.clear()
+    print(line.decode(), flush=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -32,6 +33,17 @@ class _ImpatientConnection(psycopg.Connection[Row]):
 
     patience = DATABASE_SECONDS
 
+    @cached_property
+    def only_cursor(self) -> psycopg.Cursor[Row]:
+        """What runs every statement: one of its own for each would learn anew how types are written and read."""
+        return self.cursor()
+
+    def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """Run a statement and return its rows, if it has any; one at a time."""
+        cursor = self.only_cursor.execute(statement, parameters)
+        # Not `cursor.description`, which makes an object of each column of the answer, only to be looked at.
+        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
             return super().wait(gen, interval, timeout or self.patience)
@@ -54,7 +66,7 @@ class Database:
         self._url = url
         self._password = password
         self._connection: _ImpatientConnection | None = None
-        self._opening = Lock()  # venues quote in threads of their own, and may be the first to ask
+        self._one_at_a_time = Lock()  # venues quote in threads of their own
 
     def run(self, statement: str, parameters: Mapping[str, Any], patience: float = DATABASE_SECONDS) -> list[Row]:
         """Run one statement and return its rows.
@@ -96,16 +108,14 @@ class Database:
             self._connection = None
 
     def _run(self, statement: str, parameters: Mapping[str, Any], patience: float) -> list[Row]:
-        with self._opening:
+        with self._one_at_a_time:
             if self._connection is None:
                 self._connection = self._connect()
             connection = self._connection
-        if connection.patience != patience:
-            connection.execute(f"SET statement_timeout = {_milliseconds(patience)}")
-            connection.patience = patience
-        cursor = connection.execute(statement, parameters)
-        # Not `cursor.description`, which makes an object of each column of the answer, only to be looked at.
-        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+            if connection.patience != patience:
+                connection.execute(f"SET statement_timeout = {_milliseconds(patience)}")
+                connection.patience = patience
+            return connection.rows(statement, parameters)
 
     def _connect(self) -> _ImpatientConnection:
         """Connect with the password there is, and again if that has been rotated since it was read."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
@@ -12,6 +13,10 @@ from chalicelib.orders.events import EventDraft, VenueQuote
 from chalicelib.orders.order import Side, Trade
 from chalicelib.orders.waiting import MarketPrice
 from chalicelib.venues.venue import Quote, Spot, SwapRefused, Venue, VenueUnavailable
+
+Answer = TypeVar("Answer")
+VENUE_ERRORS = (SwapRefused, VenueUnavailable)
+VenueErrors = Mapping[str, SwapRefused | VenueUnavailable]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +67,12 @@ class Router:
             SwapRefused: every venue refuses this trade for good.
             VenueUnavailable: no venue has a quote, and at least one may have one later.
         """
-        quotes, errors, final = self._get_quotes(trade, attempt)
+        quotes, errors = self._ask(lambda venue: venue.quote(trade, attempt))
         if not quotes:
-            reasons = "; ".join(f"{venue}: {error}" for venue, error in errors.items())
-            raise (SwapRefused if final else VenueUnavailable)(reasons)
-        return Route(best=select_best_dex(quotes, trade.side), quotes=tuple(quotes), errors=errors)
+            final = all(isinstance(error, SwapRefused) for error in errors.values())
+            raise (SwapRefused if final else VenueUnavailable)(_reasons(errors))
+        reasons = {venue: str(error) for venue, error in errors.items()}
+        return Route(best=select_best_dex(quotes, trade.side), quotes=tuple(quotes), errors=reasons)
 
     def market_prices(self, pairs: Collection[tuple[str, str]]) -> list[MarketPrice]:
         """Return the market price of both sides of each pair (tokenIn, tokenOut) that has a live pool.
@@ -107,39 +113,36 @@ class Router:
         return bool(self.market_prices([(trade.token_in, trade.token_out)]))
 
     def _get_spots(self, pairs: Collection[str]) -> list[Mapping[str, Spot]]:
-        asked = {name: self._pool.submit(in_this_context(venue.spot), pairs) for name, venue in self._venues.items()}
-        spots: list[Mapping[str, Spot]] = []
-        errors: dict[str, str] = {}
-        for name, answer in asked.items():
-            try:
-                spots.append(answer.result())
-            except VenueUnavailable as unavailable:
-                errors[name] = str(unavailable)
-        reasons = "; ".join(f"{venue}: {error}" for venue, error in errors.items())
+        spots, errors = self._ask(lambda venue: venue.spot(pairs))
         if not spots:
-            raise VenueUnavailable(reasons)
+            raise VenueUnavailable(_reasons(errors))
         if errors:
-            logger.warning(f"spot prices without every venue: {reasons}")
+            logger.warning(f"spot prices without every venue: {_reasons(errors)}")
         return spots
 
-    def _get_quotes(self, trade: Trade, attempt: int) -> tuple[list[Quote], dict[str, str], bool]:
-        """Return the quotes, the errors by venue, and whether every error was final."""
-        asked = {
-            name: self._pool.submit(in_this_context(venue.quote), trade, attempt)
-            for name, venue in self._venues.items()
-        }
-        quotes: list[Quote] = []
-        errors: dict[str, str] = {}
-        final = True
-        for name, answer in asked.items():
-            try:
-                quotes.append(answer.result())
-            except SwapRefused as refused:
-                errors[name] = str(refused)
-            except VenueUnavailable as unavailable:
-                errors[name] = str(unavailable)
-                final = False
-        return quotes, errors, final
+    def _ask(self, question: Callable[[Venue], Answer]) -> tuple[list[Answer], VenueErrors]:
+        """Ask all venues at once; return their answers, and by its name why one has none.
+
+        The last is asked by this thread, which would wait otherwise: to hand a question over costs more than many an
+        answer.
+        """
+        *others, last = self._venues.values()
+        asked = [self._pool.submit(in_this_context(_ask_one), question, venue) for venue in others]
+        own = _ask_one(question, last)
+        outcomes = dict(zip(self._venues, [*(other.result() for other in asked), own], strict=True))
+        errors = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, VENUE_ERRORS)}
+        return [outcome for outcome in outcomes.values() if not isinstance(outcome, VENUE_ERRORS)], errors
+
+
+def _ask_one(question: Callable[[Venue], Answer], venue: Venue) -> Answer | SwapRefused | VenueUnavailable:
+    try:
+        return question(venue)
+    except VENUE_ERRORS as error:
+        return error
+
+
+def _reasons(errors: VenueErrors) -> str:
+    return "; ".join(f"{venue}: {error}" for venue, error in errors.items())
 
 
 def select_best_dex(quotes: Sequence[Quote], side: Side) -> Quote:

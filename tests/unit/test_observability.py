@@ -1,11 +1,24 @@
 """What is written to the log."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from chalicelib.observability import about, about_from_here, conceal, in_this_context, logger, redacted
+from chalicelib.observability import (
+    NAMESPACE,
+    SERVICE,
+    about,
+    about_from_here,
+    conceal,
+    count,
+    flush_metrics,
+    in_this_context,
+    logger,
+    redacted,
+)
 
 
 def test_an_error_is_written_in_one_line_with_its_traceback_and_what_it_is_about(log):
@@ -105,3 +118,47 @@ def test_threads_are_about_what_they_were_given(log):
             pool.submit(in_this_context(logger.info), "another").result()
 
     assert order_ids(log) == ["1", None, "2"]
+
+
+def test_what_an_invocation_counted_is_one_line_that_cloudwatch_reads(capsys):
+    flush_metrics()  # what other tests have counted
+    capsys.readouterr()
+    powertools = Metrics(namespace=NAMESPACE, service=SERVICE)
+    powertools.clear_metrics()  # all of a process share one set
+    for name, value in [("OrdersPending", 1), ("OrdersReached", 40), ("OrdersPending", 1)]:
+        count(name, value)
+        powertools.add_metric(name, MetricUnit.Count, value)
+    flush_metrics()
+    powertools.flush_metrics()
+
+    ours, theirs = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert ours == {
+        "_aws": {
+            "Timestamp": ours["_aws"]["Timestamp"],
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": "OrderExecutionEngine",
+                    "Dimensions": [["service"]],
+                    "Metrics": [{"Name": "OrdersPending", "Unit": "Count"}, {"Name": "OrdersReached", "Unit": "Count"}],
+                }
+            ],
+        },
+        "service": SERVICE,
+        "OrdersPending": 2,
+        "OrdersReached": 40,
+    }
+    # Powertools lists the values that we have summed up; for the rest an independent writer says the same.
+    assert ours["_aws"]["CloudWatchMetrics"] == theirs["_aws"]["CloudWatchMetrics"]
+    assert 0 <= theirs["_aws"]["Timestamp"] - ours["_aws"]["Timestamp"] < 10_000
+    sums = {name: sum(value) if isinstance(value, list) else value for name, value in theirs.items() if name != "_aws"}
+    assert {name: value for name, value in ours.items() if name != "_aws"} == sums
+
+
+def test_what_was_written_is_not_written_again_and_nothing_counted_writes_nothing(capsys):
+    count("OrdersPending")
+    flush_metrics()
+    capsys.readouterr()
+
+    flush_metrics()
+
+    assert capsys.readouterr().out == ""
