@@ -42,7 +42,6 @@ _REDIS = "redis://127.0.0.1:1/0"
 _FRAMEWORK = """
 import chalice.app, msgspec
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import Metrics
 """
 _TOKENS = "import jwt\n"
 _RESOURCES = f"""
@@ -239,7 +238,7 @@ def report(figures: ColdStartFigures) -> Section:
     text = f"""\
 A function's process starts: it imports `app`, and opens its clients as far as that goes without the network. Beside it,
 in turn, a process that only imports the packages of others that this function cannot do without (Chalice, msgspec,
-Powertools' logger and metrics; psycopg, redis and urllib3; the authorizer PyJWT instead of those), and opens the same
+Powertools' logger; psycopg, redis and urllib3; the authorizer PyJWT instead of those), and opens the same
 clients. Both are measured in processor time, which other work on this machine changes as well, but less;
 so a start is divided by the other process's right before it, and the median of these ratios counts. Python's own start
 is in neither, nor is what a function imports only when it is first needed, such as the migrations.

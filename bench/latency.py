@@ -59,7 +59,7 @@ def measure_handlers() -> LatencyFigures:
     """
     with own_servers() as servers:
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, spawn, initializer=start_driver, initargs=(servers.settings(), [])) as pool:
+        with ProcessPoolExecutor(1, spawn, initializer=start_driver, initargs=(servers.settings(),)) as pool:
             post_times = pool.submit(_time_posts, POSTS).result()
             push_delays = pool.submit(_time_pushes, WATCHED).result()
     return LatencyFigures(post_times=post_times, push_delays=push_delays)
