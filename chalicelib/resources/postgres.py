@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.pq.abc import PGconn
+from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from chalicelib.exact_json import decode_json, encode_json
@@ -25,7 +25,7 @@ set_json_dumps(encode_json)
 set_json_loads(decode_json)
 
 
-class _ImpatientConnection(psycopg.Connection[Row]):
+class _ImpatientConnection(psycopg.Connection[TupleRow]):
     """A connection on which nothing waits longer than ``patience`` seconds.
 
     The server's own ``statement_timeout`` does not help when the server, or the way to it, has stopped.
@@ -33,16 +33,21 @@ class _ImpatientConnection(psycopg.Connection[Row]):
 
     patience = DATABASE_SECONDS
 
-    @cached_property
-    def only_cursor(self) -> psycopg.Cursor[Row]:
-        """What runs every statement: one of its own for each would learn anew how types are written and read."""
-        return self.cursor()
+    def __init__(self, pgconn: PGconn) -> None:
+        super().__init__(pgconn)
+        # One for each statement would learn anew how types are written and read.
+        self._only_cursor = self.cursor()
+        self._columns: dict[str, list[str]] = {}
 
     def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
         """Run a statement and return its rows, if it has any; one at a time."""
-        cursor = self.only_cursor.execute(statement, parameters)
-        # Not `cursor.description`, which makes an object of each column of the answer, only to be looked at.
-        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+        cursor = self._only_cursor.execute(statement, parameters)
+        if not cursor.pgresult or not cursor.pgresult.nfields:
+            return []
+        names = self._columns.get(statement)
+        if names is None:
+            names = self._columns[statement] = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
@@ -154,7 +159,6 @@ def _open(url: str, user: str | None = None, password: str | None = None) -> _Im
             user=user,
             password=password,
             autocommit=True,
-            row_factory=dict_row,
             connect_timeout=CONNECT_SECONDS,
             application_name="order-execution-engine",
         )
