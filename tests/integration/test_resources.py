@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from functools import partial
@@ -86,6 +87,25 @@ def test_many_threads_may_be_the_first_to_ask(postgres):
 
     assert len(pids) == 6
     assert len(set(pids)) == 1
+
+
+def test_each_thread_gets_the_answer_to_its_own_statement(pg):
+    """They share a connection and its cursor: the answer to another's question would be another order's."""
+
+    def ask(number: int) -> bool:
+        return all(
+            pg.run(f"SELECT %(number)s::int AS asked, repeat('x', %(number)s) AS f{number}", {"number": number})
+            == [{"asked": number, f"f{number}": "x" * number}]
+            for _ in range(100)
+        )
+
+    pid(pg)  # one connection, whoever begins
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # another thread may come in between at any point
+    try:
+        assert all(at_once([partial(ask, number) for number in range(1, 9)]))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_server_that_accepts_and_says_nothing_is_given_up_soon(silent_server):

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from bench import overhead
 from bench.driver import SETTINGS, QueuesInMemory, RoundTrips
 from bench.latency import LatencyFigures, show_latency
 from bench.latency import report as report_latency
@@ -45,6 +46,18 @@ def test_a_goal_that_was_missed_is_said_to_be():
     assert "≥ 230 ✗" in report(slow).text
     assert "≥ 230 ✓" in report(quick).text
     assert "100" in shown(show_overhead, slow)
+
+
+def test_of_several_runs_the_one_in_the_middle_counts(monkeypatch):
+    lasting = iter([2.0, 0.5, 1.0])
+    monkeypatch.setattr(
+        overhead, "_measure", lambda *_: summed_up([of_process(began=10.0, ended=10.0 + next(lasting))], 0.1, 0.1)
+    )
+
+    figures = overhead.measure_overhead(runs=3)
+
+    assert (figures.per_second, figures.runs_per_second) == (100, (50, 100, 200))
+    assert "50 to 200" in shown(show_overhead, figures)
 
 
 @dataclass
