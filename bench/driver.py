@@ -27,7 +27,7 @@ from chalicelib.exact_json import decode_json, encode_json
 from chalicelib.resources import aws
 from chalicelib.resources.management_api import ManagementApi
 from chalicelib.resources.postgres import DATABASE_SECONDS, Database, Row
-from chalicelib.resources.redis import Redis
+from chalicelib.resources.redis import Call, Redis
 
 ORDER = {"userId": "bench", "orderType": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": 1.5}
 BATCH = 10
@@ -90,18 +90,14 @@ class CountedDatabase(Database):
 
 
 class CountedRedis(Redis):
-    """Counts scripts, each of which is a round trip."""
+    """Counts round trips, each of which runs a script."""
 
     def __init__(self, url: str, clock: Clock, trips: RoundTrips) -> None:
         super().__init__(url, clock)
         self._trips = trips
 
-    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    def run_all(self, script: str, calls: Sequence[Call]) -> list[Any]:
         self._trips.redis += 1
-        return super().run(script, keys, arguments)
-
-    def run_all(self, script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        self._trips.redis += len(calls) > 1  # a single one is run by itself
         return super().run_all(script, calls)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg.pq.abc import PGconn
-from psycopg.rows import TupleRow
+from psycopg.rows import RowMaker
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from chalicelib.exact_json import decode_json, encode_json
@@ -25,7 +26,7 @@ set_json_dumps(encode_json)
 set_json_loads(decode_json)
 
 
-class _ImpatientConnection(psycopg.Connection[TupleRow]):
+class _ImpatientConnection(psycopg.Connection[Row]):
     """A connection on which nothing waits longer than ``patience`` seconds.
 
     The server's own ``statement_timeout`` does not help when the server, or the way to it, has stopped.
@@ -35,19 +36,18 @@ class _ImpatientConnection(psycopg.Connection[TupleRow]):
 
     def __init__(self, pgconn: PGconn) -> None:
         super().__init__(pgconn)
-        # One for each statement would learn anew how types are written and read.
-        self._only_cursor = self.cursor()
-        self._columns: dict[str, list[str]] = {}
+        self._cursors: dict[str, psycopg.Cursor[Row]] = {}
 
     def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
-        """Run a statement and return its rows, if it has any; one at a time."""
-        cursor = self._only_cursor.execute(statement, parameters)
-        if not cursor.pgresult or not cursor.pgresult.nfields:
-            return []
-        names = self._columns.get(statement)
-        if names is None:
-            names = self._columns[statement] = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        """Run a statement and return its rows, if it has any; one at a time.
+
+        Each statement has a cursor of its own, which keeps how its types are written and read.
+        """
+        cursor = self._cursors.get(statement)
+        if cursor is None:
+            cursor = self._cursors[statement] = self.cursor()
+        cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
@@ -108,9 +108,10 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; the next statement opens a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._one_at_a_time:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _run(self, statement: str, parameters: Mapping[str, Any], patience: float) -> list[Row]:
         with self._one_at_a_time:
@@ -135,8 +136,21 @@ class Database:
         return _open(self._url, *_credentials(self._password))
 
     def _forget_broken(self) -> None:
-        if self._connection is not None and self._connection.closed:
-            self._connection = None
+        with self._one_at_a_time:
+            if self._connection is not None and self._connection.closed:
+                self._connection = None
+
+
+def _as_dicts(cursor: psycopg.Cursor[Any]) -> RowMaker[Row]:
+    """Make rows as psycopg's ``dict_row`` does, which decodes the columns' names anew for every answer."""
+    result = cursor.pgresult
+    names = _decoded(tuple(map(result.fname, range(result.nfields)))) if result else ()
+    return lambda values: dict(zip(names, values, strict=True))
+
+
+@lru_cache(maxsize=256)
+def _decoded(names: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple(name.decode() for name in names)
 
 
 def _credentials(password: Secret) -> tuple[str, str]:
@@ -156,6 +170,7 @@ def _open(url: str, user: str | None = None, password: str | None = None) -> _Im
     def open_connection() -> _ImpatientConnection:
         connection = _ImpatientConnection.connect(
             url,
+            row_factory=_as_dicts,
             user=user,
             password=password,
             autocommit=True,

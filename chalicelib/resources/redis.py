@@ -1,10 +1,8 @@
 """Redis: scripts, each of which is one atomic round trip."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
 
 from chalicelib.clock import Clock
 from chalicelib.exact_json import decode_json
@@ -12,25 +10,26 @@ from chalicelib.resources import ResourceUnavailable
 from chalicelib.resources.circuit_breaker import CircuitBreaker
 from chalicelib.resources.secrets import Secret
 
-if TYPE_CHECKING:
-    import redis
-
 REDIS_SECONDS = 0.3
+
+Call = tuple[Sequence[str], Sequence[Any]]
+"""The keys and the arguments that a script is run with."""
 
 
 class Redis:
     """A Redis connection for scripts, each of which is one atomic round trip.
 
     All that is in Redis may be lost, so it is never waited for: a call gives up quickly, and after one that failed
-    the next ones fail at once for a moment.
+    the next ones fail at once for a moment. There is one connection and no pool, which would cost half as much again.
     """
 
     def __init__(self, url: str, clock: Clock, password: Secret | None = None) -> None:
-        """Prepare a client; ``password`` holds the ``authToken`` where the URL has none."""
+        """Prepare a connection; ``password`` holds the ``authToken`` where the URL has none."""
         self._url = url
         self._password = password
         self._circuit_breaker = CircuitBreaker("Redis", clock)
-        self._client: redis.Redis | None = None
+        self._connection: Any = None  # redis-py's connections are not typed
+        self._one_at_a_time = Lock()  # viewers are served in threads of their own
 
     def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a Lua script and return its answer; strings come back as ``str``.
@@ -38,9 +37,10 @@ class Redis:
         Raises:
             ResourceUnavailable: Redis does not answer.
         """
-        return self._ask(lambda client: client.eval(script, len(keys), *keys, *arguments))
+        (answer,) = self.run_all(script, [(keys, arguments)])
+        return answer
 
-    def run_all(self, script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+    def run_all(self, script: str, calls: Sequence[Call]) -> list[Any]:
         """Run a script once for each of these keys and arguments, in one round trip; each run by itself is atomic.
 
         Others wait for as long as all of them take: tens of runs are some milliseconds.
@@ -48,52 +48,57 @@ class Redis:
         Raises:
             ResourceUnavailable: Redis does not answer; some may have been run.
         """
-        if len(calls) == 1:
-            return [self.run(script, *calls[0])]
-        answers: list[Any] = self._ask(partial(_run_all, script, calls))
-        return answers
-
-    def _ask(self, question: Callable[[redis.Redis], Any]) -> Any:
         import redis
 
-        self._circuit_breaker.check()
-        try:
+        with self._one_at_a_time:
+            self._circuit_breaker.check()
             try:
-                return question(self.open())
-            except redis.AuthenticationError:
-                if self._password is None or not self._password.renew():
-                    raise
-                return question(self.open())
-        except redis.RedisError as error:
-            self._circuit_breaker.trip()
-            raise ResourceUnavailable("Redis", error) from error
+                try:
+                    return self._ask(script, calls)
+                except redis.AuthenticationError:
+                    if self._password is None or not self._password.renew():
+                        raise
+                    return self._ask(script, calls)
+            except redis.RedisError as error:
+                self._circuit_breaker.trip()
+                raise ResourceUnavailable("Redis", error) from error
 
-    def open(self) -> redis.Redis:
-        """Return the client, which connects when it is first used."""
-        if self._client is None:
-            self._client = _redis_client(self._url, self._password)
-        return self._client
+    def _ask(self, script: str, calls: Sequence[Call]) -> list[Any]:
+        connection = self.open()
+
+        def exchange() -> list[Any]:
+            connection.send_packed_command(
+                connection.pack_commands([("EVAL", script, len(keys), *keys, *arguments) for keys, arguments in calls])
+            )
+            return [connection.read_response() for _ in calls]
+
+        try:
+            answers: list[Any] = connection.retry.call_with_retry(exchange, lambda _: connection.disconnect())
+            return answers
+        except BaseException:
+            # Answers that may still come must not be taken for those of the next scripts.
+            connection.disconnect()
+            raise
+
+    def open(self) -> Any:
+        """Return the connection, which is made when it is first used."""
+        if self._connection is None:
+            self._connection = _connection(self._url, self._password)
+        return self._connection
 
     def close(self) -> None:
         """Close the connection; the next script opens a new one."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
 
     def probe(self) -> None:
         """Run the smallest script there is."""
         self.run("return 1", [], [])
 
 
-def _run_all(script: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]], client: redis.Redis) -> list[Any]:
-    with client.pipeline(transaction=False) as pipeline:
-        for keys, arguments in calls:
-            pipeline.eval(script, len(keys), *keys, *arguments)
-        return pipeline.execute()
-
-
-def _redis_client(url: str, password: Secret | None) -> redis.Redis:
-    """Open a client that reconnects by itself once, without a pause, when its connection has died unseen."""
+def _connection(url: str, password: Secret | None) -> Any:
+    """Prepare a connection that is made again once, without a pause, when it has died unseen."""
     import redis
     from redis.backoff import NoBackoff
     from redis.credentials import CredentialProvider
@@ -108,7 +113,7 @@ def _redis_client(url: str, password: Secret | None) -> redis.Redis:
         def get_credentials(self) -> tuple[str]:
             return (decode_json(self._secret.read())["authToken"],)
 
-    return redis.Redis.from_url(
+    pool = redis.ConnectionPool.from_url(
         url,
         credential_provider=AuthToken(password) if password else None,
         decode_responses=True,
@@ -116,3 +121,4 @@ def _redis_client(url: str, password: Secret | None) -> redis.Redis:
         socket_timeout=REDIS_SECONDS,
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
+    return pool.make_connection()

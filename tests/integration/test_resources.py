@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 
 import psycopg
@@ -22,6 +23,18 @@ from chalicelib.resources.redis import Redis
 from chalicelib.resources.sqs import Queue
 from tests.clocks import QuickClock, StoppedClock
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS, at_once
+
+
+@contextmanager
+def switching_often():
+    """Let another thread come in between at any point."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
 
 # --- Postgres ---
 
@@ -90,22 +103,29 @@ def test_many_threads_may_be_the_first_to_ask(postgres):
 
 
 def test_each_thread_gets_the_answer_to_its_own_statement(pg):
-    """They share a connection and its cursor: the answer to another's question would be another order's."""
+    """They share a connection, and some a statement's cursor: another's answer would be another order's."""
 
     def ask(number: int) -> bool:
+        kind = f"f{number % 2}"
         return all(
-            pg.run(f"SELECT %(number)s::int AS asked, repeat('x', %(number)s) AS f{number}", {"number": number})
-            == [{"asked": number, f"f{number}": "x" * number}]
+            pg.run(f"SELECT %(number)s::int AS asked, repeat('x', %(number)s) AS {kind}", {"number": number})
+            == [{"asked": number, kind: "x" * number}]
             for _ in range(100)
         )
 
     pid(pg)  # one connection, whoever begins
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # another thread may come in between at any point
-    try:
+    with switching_often():
         assert all(at_once([partial(ask, number) for number in range(1, 9)]))
-    finally:
-        sys.setswitchinterval(interval)
+
+
+def test_values_come_under_the_names_their_columns_have_now(pg):
+    """A migration may come between two runs of a statement."""
+    pg.run("CREATE TEMPORARY TABLE kept AS SELECT 1 AS a, 2 AS b", {})
+    assert pg.run("SELECT * FROM kept", {}) == [{"a": 1, "b": 2}]
+
+    pg.run("ALTER TABLE kept DROP COLUMN a, ADD COLUMN c integer DEFAULT 3", {})
+
+    assert pg.run("SELECT * FROM kept", {}) == [{"b": 2, "c": 3}]
 
 
 def test_a_server_that_accepts_and_says_nothing_is_given_up_soon(silent_server):
@@ -154,13 +174,44 @@ def test_a_script_is_run_for_many_at_once_and_answers_each_in_turn(redis_server,
         store.close()
 
 
-def test_a_script_that_redis_refuses_for_one_of_many_is_no_answer_for_any(redis_server):
-    store = Redis(redis_server.url, QuickClock())
-    try:
-        with pytest.raises(ResourceUnavailable):
-            store.run_all("return redis.call(ARGV[1])", [([], ["PING"]), ([], ["NO SUCH COMMAND"])])
-    finally:
-        store.close()
+@pytest.fixture
+def store(redis_server, clock):
+    redis = Redis(redis_server.url, clock)
+    yield redis
+    redis.close()
+
+
+@pytest.fixture
+def clock():
+    return StoppedClock()
+
+
+@pytest.mark.parametrize("commands", [["PING", "NO SUCH COMMAND"], ["NO SUCH COMMAND", "PING"]])
+def test_a_script_that_redis_refuses_for_one_of_many_is_no_answer_for_any(store, clock, commands):
+    with pytest.raises(ResourceUnavailable):
+        store.run_all("return redis.call(ARGV[1])", [([], [command]) for command in commands])
+
+    clock.pass_time(OPEN_SECONDS)
+    assert store.run("return ARGV[1]", [], ["seven"]) == "seven"
+
+
+def test_an_answer_of_redis_that_was_no_longer_waited_for_is_not_taken_for_the_next_ones(store, clock, cache):
+    store.probe()
+    cache.client_pause(600)
+    with pytest.raises(ResourceUnavailable):
+        store.run("return ARGV[1]", [], ["late"])
+    cache.client_unpause()
+
+    clock.pass_time(OPEN_SECONDS)
+    assert store.run("return ARGV[1]", [], ["seven"]) == "seven"
+
+
+def test_each_thread_gets_the_answer_to_its_own_script(store):
+    def ask(number: int) -> bool:
+        return all(store.run("return ARGV[1]", [], [number]) == str(number) for _ in range(100))
+
+    with switching_often():
+        assert all(at_once([partial(ask, number) for number in range(1, 9)]))
 
 
 def test_a_redis_that_says_nothing_is_given_up_soon(silent_server):

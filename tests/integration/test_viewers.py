@@ -361,21 +361,22 @@ def test_steps_of_many_orders_are_posted_at_the_same_time(make_engine, api, engi
     assert all(connections.seqs(f"viewer {number}") == [2] for number in range(PUSH_THREADS))
 
 
-def test_steps_of_many_orders_ask_redis_once(make_engine, api):
+def test_steps_of_many_orders_ask_redis_once(make_engine, api, cache):
     engine = make_engine()
     steps = []
     for _ in range(3):
         order_id, worker = api.place(), uuid4()
         engine.store.claim(order_id, worker, timedelta(minutes=1))
         steps.append(engine.store.route(engine.store.find(order_id), worker, "raydium", ROUTED))
-    scripts_before = engine.redis.open().info("commandstats")["cmdstat_eval"]["calls"]
-    sent = Mock(wraps=engine.redis.open().connection_pool.get_connection)
-    engine.redis.open().connection_pool.get_connection = sent
+    engine.redis.probe()  # connects
+    scripts_before = cache.info("commandstats")["cmdstat_eval"]["calls"]
+    sent = Mock(wraps=engine.redis.open().send_packed_command)
+    engine.redis.open().send_packed_command = sent
 
     engine.publisher.publish_all(steps)
 
     assert sent.call_count == 1
-    assert engine.redis.open().info("commandstats")["cmdstat_eval"]["calls"] == scripts_before + 3
+    assert cache.info("commandstats")["cmdstat_eval"]["calls"] == scripts_before + 3
 
 
 @pytest.fixture
