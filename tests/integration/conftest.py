@@ -18,6 +18,7 @@ from chalicelib.config import load_settings
 from chalicelib.engine import Engine
 from chalicelib.exact_json import decode_json, encode_json
 from chalicelib.execution.swap_plan import plan_swap
+from chalicelib.observability import flush_metrics
 from chalicelib.orders.swap import SignedTransaction
 from chalicelib.web.responses import Unauthorized
 from infra.local.postgres import LocalPostgres
@@ -179,6 +180,19 @@ def let_time_pass(database: Database) -> Callable[..., None]:
         database.change(f"UPDATE orders SET {changes}", *[seconds] * len(columns))
 
     return passed
+
+
+@pytest.fixture
+def metric_lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """Return the lines written since the last look that CloudWatch makes metrics of, each as JSON."""
+
+    def written() -> list[dict[str, Any]]:
+        lines = capsys.readouterr().out.splitlines()
+        return [json.loads(line) for line in lines if '"CloudWatchMetrics"' in line]
+
+    flush_metrics()  # what tests have counted that call no handler
+    written()
+    return written
 
 
 @pytest.fixture

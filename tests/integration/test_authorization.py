@@ -275,6 +275,14 @@ def test_a_bad_token_fails_the_authorizer_with_the_text_that_api_gateway_answers
     assert refused.value.__suppress_context__  # Lambda logs what an error comes from
 
 
+def test_a_bad_token_is_counted_also_where_no_middleware_writes_what_was_counted(secure, metric_lines):
+    with pytest.raises(Exception, match=r"^Unauthorized$"):
+        ask_the_authorizer("Bearer abc")
+
+    (line,) = metric_lines()
+    assert line["TokensRefused"] == 1
+
+
 def test_without_the_issuers_keys_the_authorizer_fails_otherwise(secure, issuer):
     issuer.fails()
 

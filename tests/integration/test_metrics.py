@@ -1,5 +1,6 @@
 """What is measured of the whole engine: each number from its source, whichever process was part of it."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -15,8 +16,9 @@ from chalicelib.streaming.viewers import CONNECTION_MS
 from chalicelib.venues.venue import VenueUnavailable
 from tests.builders import STEPS
 from tests.clocks import StoppedClock
+from tests.documents import PROJECT
 from tests.integration.cloud import NO_DATABASE, NO_QUEUE, NO_REDIS, Socket
-from tests.integration.venues import trouble_venues
+from tests.integration.venues import fail_once, trouble_venues
 
 TIMEOUT = VenueUnavailable("timed out")
 LIMIT_BUY = {"orderType": "limit", "limitPrice": 1}
@@ -432,3 +434,69 @@ def test_a_snapshot_that_cannot_be_kept_is_given_all_the_same(make_engine):
     assert engine.measurements.snapshot().parts == {"postgres": True, "redis": False, "sqs": True}
     with pytest.raises(ResourceUnavailable):
         engine.monitoring.statistics()
+
+
+# --- What CloudWatch makes metrics of ---
+
+
+def metrics_written(line):
+    """Return the namespace, name and dimensions of each metric that CloudWatch makes of a line."""
+    return {
+        (directive["Namespace"], metric["Name"], tuple(dimensions))
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
+        for dimensions in directive["Dimensions"]
+    }
+
+
+def metrics_watched(part):
+    """Return the same of each metric that an alarm or the dashboard reads, in this part of the template."""
+    match part:
+        case {"Namespace": str(namespace), "MetricName": str(name), "Dimensions": dimensions}:
+            return {(namespace, name, tuple(dimension["Name"] for dimension in dimensions))}
+        case [str(namespace), str(name), str(dimension), {"Ref": _}, *_]:
+            return {(namespace, name, (dimension,))}
+        case dict() | list():
+            inner = part.values() if isinstance(part, dict) else part
+            return {metric for value in inner for metric in metrics_watched(value)}
+    return set()
+
+
+def test_each_function_writes_what_it_has_counted_before_it_answers(api, queues, metric_lines):
+    def counted():
+        (line,) = metric_lines()
+        return {name: line[name] for _, name, _ in metrics_written(line)}
+
+    api.place()
+    assert counted() == {"OrdersPending": 1}
+    queues.orders.poll()
+    assert counted() == {"OrdersRouting": 1, "OrdersBuilding": 1, "OrdersSubmitted": 1}
+    queues.clock.pass_time(2.1)
+    queues.settlements.poll()
+    assert counted() == {"OrdersConfirmed": 1}
+
+
+def test_what_a_function_counted_before_it_failed_is_written(engine, api, queues, metric_lines):
+    queues.orders_dead_letters.send({"orderId": api.place()})
+    fail_once(engine.dead_letters.letters, "bury", ZeroDivisionError())
+    metric_lines()
+
+    with pytest.raises(ZeroDivisionError):
+        queues.orders_dead_letters.poll()
+
+    (line,) = metric_lines()
+    assert line["DeadLetters"] == 1
+
+
+def test_what_the_alarms_and_the_dashboard_watch_is_written(engine, worked_off, metric_lines):
+    """An alarm on a metric that nobody writes stays silent, whatever happens."""
+    template = json.loads((PROJECT / "infra" / "app.json").read_text())
+    watched = {metric for metric in metrics_watched(template) if not metric[0].startswith("AWS/")}
+    trouble_venues(engine, raydium=[TIMEOUT], meteora=[TIMEOUT])
+
+    worked_off()  # at the second try
+    worked_off(side="buy", amount=1_000_000)  # no pool holds so much
+
+    written = {metric for line in metric_lines() for metric in metrics_written(line)}
+    assert {name for _, name, _ in watched} >= {"OrdersConfirmed", "OrdersFailed"}
+    assert watched - written == set()

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from chalicelib.observability import about, logger
 from chalicelib.orders.order import Side
 from chalicelib.routing.router import Router, select_best_dex
 from chalicelib.venues.venue import Spot, SwapRefused, VenueUnavailable
@@ -94,6 +95,23 @@ def test_venues_are_asked_at_the_same_time():
     router = Router([MeetingVenue("raydium", "150"), MeetingVenue("meteora", "151")])
 
     assert router.route(a_trade()).best.venue == "meteora"
+
+
+def test_what_each_venue_logs_is_about_the_order_it_is_asked_for(log):
+    """All but one are asked by other threads, to which what a line is about has to be handed over."""
+
+    class LoggingVenue(ScriptedVenue):
+        def quote(self, trade, attempt):
+            logger.info("asked", dex=self.name)
+            return super().quote(trade, attempt)
+
+    router = Router([LoggingVenue(name, "150") for name in ("raydium", "meteora", "orca")])
+    for order_id in ("1", "2"):  # the second finds the threads as the first has left them
+        with about(orderId=order_id):
+            router.route(a_trade())
+
+    told = sorted((line.get("orderId"), line["dex"]) for line in log())
+    assert told == [(order_id, dex) for order_id in ("1", "2") for dex in ("meteora", "orca", "raydium")]
 
 
 def test_venues_learn_which_attempt_it_is():
