@@ -47,7 +47,7 @@ _TOKENS = "import jwt\n"
 _RESOURCES = f"""
 import psycopg, psycopg.rows, psycopg.types.json
 import redis, redis.backoff, redis.credentials, redis.retry
-redis.Redis.from_url("{_REDIS}")
+redis.ConnectionPool.from_url("{_REDIS}").make_connection()
 import ssl, urllib3
 urllib3.PoolManager(ssl_context=ssl.create_default_context())
 """

@@ -50,31 +50,34 @@ CLIENTS_OF = {
 THE_REST = "the engine's own code, Chalice and Powertools"
 
 REMOVED = """\
-**What profiling removed.** The same orders by this release and the one before it, measured in the same way, five runs
+**What profiling removed.** The same orders by this release and the one before it, measured in the same way, six runs
 each in turn on 2026-11-22, by a Python 3.11 that was built with profile-guided optimisation:
 
 | measured, mean of the runs | before | now |
 | --- | ---: | ---: |
-| orders a second | 212 | 250 |
-| … of each run | 195, 196, 212, 220, 237 | 230, 242, 242, 250, 288 |
-| processor time an order: engine | 5.9 ms | 4.9 ms |
-| … Postgres | 2.5 ms | 2.3 ms |
-| … Redis | 0.5 ms | 0.4 ms |
+| orders a second | 209 | 229 |
+| … of each run | 232, 174, 223, 201, 205, 216 | 251, 211, 235, 228, 227, 224 |
+| processor time an order: engine | 5.7 ms | 5.0 ms |
+| … Postgres | 2.7 ms | 2.6 ms |
+| … Redis | 0.5 ms | 0.5 ms |
 
-Handing a question to another thread takes 0.1 ms, so the last venue is asked by the thread that waits for the others; a
-delay of nothing no longer asks the system for it; all statements share one cursor, and the names of their columns; the
-line of metrics is put together here, in a tenth of Powertools' time. Releases before that had 133 and 201 where that
-one had 227: `routing`, `building` and `submitted` became one statement and one commit, published and logged together;
-what a batch settles asks Redis in one round trip; a claim writes no index and does not wait for the disk; and boto3
-went, which took half a millisecond of a processor to send a message (`chalicelib/resources/aws.py`). Tried without a
-gain beyond the noise: scripts by their digests, generic plans, a garbage collector that never runs, a bare connection
-to Redis, a formatter of our own for log lines. The `CHECK` constraints of `orders` cost 4 % of an order and the foreign
-keys as much; both stay.
+redis-py's client and its pool took half as much again as the exchange with Redis itself, so there is one connection and
+neither; each statement has a cursor of its own, because psycopg forgets how types are written and read as soon as
+another statement comes. The release before had 250 where the one before that had 212: handing a question to another
+thread takes 0.1 ms, so the last venue is asked by the thread that waits for the others; a delay of nothing no longer
+asks the system for it; the line of metrics is put together here, in a seventh of Powertools' time. Releases before that
+had 133 and 201 where a later one had 227: `routing`, `building` and `submitted` became one statement and one commit,
+published and logged together; what a batch settles asks Redis in one round trip; a claim writes no index and does not
+wait for the disk; and boto3 went, which took half a millisecond of a processor to send a message
+(`chalicelib/resources/aws.py`). Tried without a gain beyond the noise: scripts by their digests, generic plans, a
+garbage collector that never runs, a formatter of our own for log lines. The `CHECK` constraints of `orders` cost 4 % of
+an order and the foreign keys as much; both stay.
 
-**How much the machine decides.** A loop that only counts took this virtual machine from 0.13 s to 0.23 s within the
-hour. Four sets of five runs of this release, within that hour, had 231, 242, 221 and 215 orders a second in the middle;
-the slowest of the twenty runs 196, the fastest 288. So the goal is met while the machine is itself, and missed by some
-per cent while it is slow. Left where the system puts them, the processes had 4 to 8 % less than each on its core.
+**How much the machine decides.** A loop that only counts took this virtual machine from 0.14 s to 0.32 s within the
+hour, by what else its host had to do. The release before had 274 orders a second in the middle of five runs, and 206 a
+few minutes later. Three sets of five runs of this release, while that loop took 0.25 s, had 244, 240 and 237 in the
+middle; the slowest of the fifteen runs 214, the fastest 309. Left where the system puts them, the processes had 4 to
+8 % less than each on its core.
 """
 
 _CONFIRMED = "SELECT count(*) FROM orders WHERE status = 'confirmed'"
