@@ -88,9 +88,10 @@ class Redis:
 
     def close(self) -> None:
         """Close the connection; the next script opens a new one."""
-        if self._connection is not None:
-            self._connection.disconnect()
-            self._connection = None
+        with self._one_at_a_time:
+            if self._connection is not None:
+                self._connection.disconnect()
+                self._connection = None
 
     def probe(self) -> None:
         """Run the smallest script there is."""
