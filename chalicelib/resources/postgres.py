@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg.pq.abc import PGconn
-from psycopg.rows import RowMaker
+from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from chalicelib.exact_json import decode_json, encode_json
@@ -141,18 +140,6 @@ class Database:
                 self._connection = None
 
 
-def _as_dicts(cursor: psycopg.Cursor[Any]) -> RowMaker[Row]:
-    """Make rows as psycopg's ``dict_row`` does, which decodes the columns' names anew for every answer."""
-    result = cursor.pgresult
-    names = _decoded(tuple(map(result.fname, range(result.nfields)))) if result else ()
-    return lambda values: dict(zip(names, values, strict=True))
-
-
-@lru_cache(maxsize=256)
-def _decoded(names: tuple[bytes, ...]) -> tuple[str, ...]:
-    return tuple(name.decode() for name in names)
-
-
 def _credentials(password: Secret) -> tuple[str, str]:
     """Read what RDS and its rotation keep in a secret: ``{"username", "password", …}``."""
     secret = decode_json(password.read())
@@ -170,7 +157,7 @@ def _open(url: str, user: str | None = None, password: str | None = None) -> _Im
     def open_connection() -> _ImpatientConnection:
         connection = _ImpatientConnection.connect(
             url,
-            row_factory=_as_dicts,
+            row_factory=dict_row,
             user=user,
             password=password,
             autocommit=True,

@@ -114,6 +114,7 @@ def _connection(url: str, password: Secret | None) -> Any:
         def get_credentials(self) -> tuple[str]:
             return (decode_json(self._secret.read())["authToken"],)
 
+    # Only a pool reads a URL; it is asked for this one connection.
     pool = redis.ConnectionPool.from_url(
         url,
         credential_provider=AuthToken(password) if password else None,
